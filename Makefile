@@ -1,0 +1,53 @@
+# The few words of this repository. `make help` lists them.
+# Each word does everything it needs, from a fresh clone, as root on Debian or Ubuntu.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PY := .venv/bin
+RUST := scripts/rust.sh
+# mirror-py is an extension module: only Python can load it, so its tests are Python's.
+CRATES := --workspace --exclude twofold-mirror-py
+
+.PHONY: help setup demo test check bench fmt clean
+
+help: ## this list
+	@echo "Twofold: high availability on two ordinary servers. Words:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Debian packages, Python in .venv, Rust build; leaves .venv/bin/twofold
+	@scripts/setup.sh build
+
+demo: ## the main job in the lab: two nodes, a power cut, nothing lost
+	@scripts/setup.sh lab
+	@$(PY)/twofold lab demo
+
+test: ## every test (needs root and /dev/fuse for the tiers with real mounts)
+	@scripts/setup.sh lab
+	$(RUST) cargo test --release --locked $(CRATES)
+	$(PY)/pytest
+
+check: ## linters, types, layers, formatting
+	@scripts/setup.sh check
+	$(PY)/ruff check
+	$(PY)/ruff format --check
+	$(PY)/pyright
+	$(PY)/lint-imports
+	$(PY)/pytest tests/tidy
+	$(RUST) cargo fmt --all --check
+	$(RUST) cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+bench: ## side by side: bare directory, mount alone, Twofold, GlusterFS (about 15 minutes)
+	@scripts/setup.sh bench
+	$(PY)/python -m bench $(BENCH)
+
+fmt: ## format Python and Rust
+	@scripts/setup.sh check
+	$(PY)/ruff check --fix-only
+	$(PY)/ruff format
+	$(RUST) cargo fmt --all
+
+clean: ## remove what was built (not the downloaded crates and wheels)
+	rm -rf target .venv dist bench/work
+	find src crates tests bench -name '*.so' -delete
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
