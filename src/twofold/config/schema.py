@@ -1,0 +1,338 @@
+"""The keys of cluster.toml, node.toml and module.toml: types, defaults and one line of help each.
+
+This is the only place where a default stands. Times are seconds and sizes bytes once loaded, and
+the attribute says so (`timeout_s`); in the file the key has no suffix and the value has the unit.
+Build one from Python with the names of the file: `Heartbeat.model_validate({"timeout": "1s"})`.
+`twofold.config.load` reads the files; `twofold.config.check` holds the rules between values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+    model_validator,
+)
+
+from twofold.config.units import parse_duration_s, parse_size_bytes
+
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_VARIABLE_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def _name(value: str) -> str:
+    if NAME_PATTERN.fullmatch(value) is None:
+        raise ValueError(
+            f"{value!r} is not a name; use 1 to 32 of a-z, 0-9 and -, "
+            "beginning and ending with a letter or digit"
+        )
+    return value
+
+
+def _ip(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not an IP address, such as 10.0.0.1 or fd00::1") from None
+
+
+def _ip_with_prefix(value: str) -> str:
+    try:
+        address = ipaddress.ip_interface(value)
+    except ValueError:
+        address = None
+    if address is None or "/" not in value:
+        raise ValueError(
+            f"{value!r} is not an IP address with its prefix, such as 10.0.0.100/24 or fd00::100/64"
+        )
+    return str(address)
+
+
+def split_host_port(value: str) -> tuple[str, int]:
+    """("127.0.0.1", 80) of "127.0.0.1:80"; an IPv6 address stands in brackets."""
+    host, colon, port = value.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    if not 1 <= int(port) <= 65535:
+        raise ValueError(f"{value!r} has a port outside 1 to 65535")
+    return host, int(port)
+
+
+def _host_port(value: str) -> str:
+    split_host_port(value)
+    return value
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be longer than 0")
+    return value
+
+
+_DURATION_JSON = WithJsonSchema({"type": "string", "pattern": "^[0-9.]+ *(ms|s|min|h|d)$"})
+_SIZE_JSON = WithJsonSchema({"type": "string", "pattern": "^(0|[0-9.]+ *([KMGT]i?)?B)$"})
+
+Name = Annotated[str, AfterValidator(_name)]
+Ip = Annotated[str, AfterValidator(_ip)]
+IpWithPrefix = Annotated[str, AfterValidator(_ip_with_prefix)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration_s), AfterValidator(_positive), _DURATION_JSON
+]
+Size = Annotated[int, BeforeValidator(parse_size_bytes), _SIZE_JSON]
+
+
+class Section(BaseModel):
+    """What all tables share: unknown keys are refused, values never change once loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- cluster.toml -------------------------------------------------------------------------------
+
+
+class Cluster(Section):
+    """Who this cluster is."""
+
+    name: Name = Field("site", description="The cluster's name, for people")
+    id: str = Field(
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        description="Made by `twofold cluster init`; never change it",
+    )
+
+
+class Heartbeat(Section):
+    """How nodes notice each other's death."""
+
+    interval_s: Duration = Field(
+        0.2, alias="interval", description="Time between two heartbeats on each network"
+    )
+    timeout_s: Duration = Field(
+        3.0, alias="timeout", description="A node silent on all networks this long is lost"
+    )
+
+    @model_validator(mode="after")
+    def _room_for_losses(self) -> Heartbeat:
+        if self.timeout_s < 4 * self.interval_s:
+            raise ValueError(
+                "timeout must be at least four intervals, or one lost datagram looks like a death"
+            )
+        return self
+
+
+class Network(Section):
+    """One network that connects the nodes; heartbeats go over all of them."""
+
+    name: Name = Field(description="Used as key in each node's addresses")
+    flow: StrictBool = Field(False, description="Replication prefers this network")
+
+
+class ClusterNode(Section):
+    """One server of the cluster."""
+
+    name: Name = Field(description="The node's name, also in its certificate")
+    addresses: dict[str, Ip] = Field(
+        min_length=1, description="The node's own address on each network: { lan = \"10.0.0.1\" }"
+    )
+
+
+class ClusterConfig(Section):
+    """cluster.toml, equal on all nodes."""
+
+    cluster: Cluster
+    heartbeat: Heartbeat = Field(default_factory=lambda: Heartbeat.model_validate({}))
+    networks: tuple[Network, ...] = Field(alias="network", min_length=1)
+    nodes: tuple[ClusterNode, ...] = Field(alias="node", min_length=1)
+
+    def node(self, name: str) -> ClusterNode:
+        """The node of that name; KeyError when there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def networks_by_preference(self) -> tuple[str, ...]:
+        """Network names, those for replication (`flow = true`) first."""
+        preferred = [n.name for n in self.networks if n.flow]
+        return tuple(preferred + [n.name for n in self.networks if not n.flow])
+
+
+class NodeFile(Section):
+    """node.toml, this node's own."""
+
+    name: Name = Field(description="Which [[node]] of cluster.toml this machine is")
+
+
+# --- module.toml --------------------------------------------------------------------------------
+
+Arbitration = Literal["none", "ping", "witness"]
+ModuleKind = Literal["mirror", "farm", "light"]
+Side = Literal["primary", "both", "second"]
+CheckerKind = Literal["process", "tcp"]
+CheckerAction = Literal["restart", "failover", "stop", "wait", "none"]
+
+
+class ModuleSection(Section):
+    """What the module is and how it behaves when something fails."""
+
+    kind: ModuleKind = Field("mirror", description="mirror: two nodes, one serves")
+    description: str = Field("", description="One line for people")
+    arbitration: Arbitration = Field(
+        "none", description="Who decides when the nodes lose each other"
+    )
+    default_primary: str = Field(
+        "none", description="none, last, or the node that takes the service back when it can"
+    )
+    failover: StrictBool = Field(True, description="Take over by itself when the primary is lost")
+    boot: StrictBool = Field(True, description="Start the module with the machine")
+    max_loops: StrictInt = Field(
+        3, ge=0, le=1000, description="Restarts and failovers within loop_interval before it stops"
+    )
+    loop_interval_s: Duration = Field(
+        86400.0, alias="loop_interval", description="The time in which max_loops counts"
+    )
+
+
+class Replication(Section):
+    """The directories that both nodes have."""
+
+    directories: tuple[str, ...] = Field(
+        min_length=1, max_length=16, description="Absolute paths of existing directories"
+    )
+    sync: Literal["write", "fsync"] = Field(
+        "write",
+        description="write: each write is on both nodes when it returns; fsync: each fsync is",
+    )
+    port: StrictInt | None = Field(
+        None, ge=1024, le=65535, description="TCP port of the flow; given out by `module add`"
+    )
+    peer_timeout_s: Duration | None = Field(
+        None,
+        alias="peer_timeout",
+        description="Writes wait this long for a silent peer; default: the heartbeat's timeout",
+    )
+    resync_limit_bytes_per_s: Size = Field(
+        0, alias="resync_limit", description="Bytes a second a resync may send; 0: no limit"
+    )
+
+
+class Address(Section):
+    """A virtual address: it is where the module serves."""
+
+    ip: IpWithPrefix = Field(description="With the prefix of its network: 10.0.0.100/24")
+    interface: str | None = Field(
+        None, min_length=1, max_length=15, description="Default: the one with that network"
+    )
+
+
+class Ready(Section):
+    """When a started service counts as started."""
+
+    tcp: HostPort = Field(description="Start is done when this HOST:PORT accepts a connection")
+
+
+class Service(Section):
+    """A part of the application; started in the order of the file, stopped in reverse."""
+
+    name: Name = Field(description="Unique in the module")
+    command: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Program and arguments, kept running by twofoldd"
+    )
+    script: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]+$", description="scripts/NAME, called with start or stop"
+    )
+    systemd: str | None = Field(None, min_length=1, description="A systemd unit")
+    user: str | None = Field(None, min_length=1, description="Run the command as this user")
+    directory: str | None = Field(None, min_length=1, description="Working directory")
+    environment: dict[str, str] = Field(default_factory=dict, description="Added variables")
+    side: Side = Field("primary", description="Where it runs: primary, second or both")
+    start_timeout_s: Duration = Field(60.0, alias="start_timeout", description="Bound of a start")
+    stop_timeout_s: Duration = Field(
+        30.0, alias="stop_timeout", description="Bound of an orderly stop; then it is forced"
+    )
+    ready: Ready | None = Field(None, description="{ tcp = \"127.0.0.1:8080\" }")
+
+    @model_validator(mode="after")
+    def _one_way_to_run(self) -> Service:
+        given = [k for k in ("command", "script", "systemd") if getattr(self, k) is not None]
+        if len(given) != 1:
+            found = "has " + " and ".join(given) if given else "has none"
+            raise ValueError(
+                f"service {self.name!r} needs exactly one of command, script, systemd; it {found}"
+            )
+        if self.command and not self.command[0].startswith("/"):
+            raise ValueError(
+                f"service {self.name!r}: the program must be an absolute path, "
+                f"{self.command[0]!r} is not"
+            )
+        return self
+
+
+class Checker(Section):
+    """A probe on the node that serves."""
+
+    name: Name = Field(description="Unique in the module")
+    kind: CheckerKind = Field(description="process: a service's process; tcp: a connection")
+    address: HostPort | None = Field(None, description="tcp: HOST:PORT to connect to")
+    service: Name | None = Field(None, description="process: the service's name")
+    interval_s: Duration = Field(2.0, alias="interval", description="Time between two probes")
+    timeout_s: Duration = Field(2.0, alias="timeout", description="Bound of one probe")
+    failures: StrictInt = Field(2, ge=1, le=100, description="Failures in a row that count")
+    action: CheckerAction = Field("restart", description="What a failure leads to")
+
+    @model_validator(mode="after")
+    def _target_of_its_kind(self) -> Checker:
+        needed, other = ("address", "service") if self.kind == "tcp" else ("service", "address")
+        if getattr(self, needed) is None:
+            raise ValueError(f"checker {self.name!r} of kind {self.kind} needs the key {needed}")
+        if getattr(self, other) is not None:
+            raise ValueError(f"checker {self.name!r} of kind {self.kind} has no use for {other}")
+        return self
+
+
+class Variable(Section):
+    """A variable of a library module that says what it is for; without `default` it is required."""
+
+    default: str | None = Field(None, description="Used when --set does not give a value")
+    help: str = Field("", description="What the variable is for")
+
+
+def _variables(value: Any) -> Any:
+    """`port = 3306` means the text "3306"; a table is a described variable."""
+    if not isinstance(value, dict):
+        return value
+    for key in value:  # pyright: ignore[reportUnknownVariableType]
+        if _VARIABLE_PATTERN.fullmatch(str(key)) is None:  # pyright: ignore[reportUnknownArgumentType]
+            raise ValueError(f"{key!r} is not a variable's name; use a-z, 0-9 and _")
+    plain: dict[Any, Any] = {
+        k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v
+        for k, v in value.items()  # pyright: ignore[reportUnknownVariableType]
+    }
+    return plain
+
+
+class ModuleConfig(Section):
+    """module.toml, equal on all nodes."""
+
+    module: ModuleSection = Field(default_factory=lambda: ModuleSection.model_validate({}))
+    replication: Replication | None = None
+    addresses: tuple[Address, ...] = Field((), alias="address", max_length=32)
+    services: tuple[Service, ...] = Field((), alias="service", max_length=64)
+    checkers: tuple[Checker, ...] = Field((), alias="checker", max_length=64)
+    variables: Annotated[dict[str, str | Variable], BeforeValidator(_variables)] = Field(
+        default_factory=dict, description="Replaced in texts where ${name} stands"
+    )
