@@ -1,0 +1,10 @@
+//! The replication of Twofold as pure decisions.
+//!
+//! No file, socket, thread, clock or unsafe code in here: input comes as arguments, what is to be
+//! done comes back as values. `mirror-fs` performs it.
+#![forbid(unsafe_code)]
+
+pub mod generation;
+pub mod message;
+pub mod units;
+pub mod wire;
