@@ -24,9 +24,17 @@ from __future__ import annotations
 
 
 class TwofoldError(Exception):
-    """Root of the tree. `code` is stable and meant for scripts, the text for people."""
+    """Root of the tree. `code` is stable and meant for scripts, the text for people.
+
+    `mend`, where there is one, says what to do; the CLI shows it on a line of its own.
+    """
 
     code = "error"
+
+    def __init__(self, sentence: str = "", mend: str = "") -> None:
+        super().__init__(f"{sentence.rstrip('.')}. {mend}" if mend else sentence)
+        self.sentence = sentence
+        self.mend = mend
 
 
 class OperatorError(TwofoldError):

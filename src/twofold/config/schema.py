@@ -146,7 +146,7 @@ class ClusterNode(Section):
 
     name: Name = Field(description="The node's name, also in its certificate")
     addresses: dict[str, Ip] = Field(
-        min_length=1, description="The node's own address on each network: { lan = \"10.0.0.1\" }"
+        min_length=1, description='The node\'s own address on each network: { lan = "10.0.0.1" }'
     )
 
 
@@ -264,7 +264,7 @@ class Service(Section):
     stop_timeout_s: Duration = Field(
         30.0, alias="stop_timeout", description="Bound of an orderly stop; then it is forced"
     )
-    ready: Ready | None = Field(None, description="{ tcp = \"127.0.0.1:8080\" }")
+    ready: Ready | None = Field(None, description='{ tcp = "127.0.0.1:8080" }')
 
     @model_validator(mode="after")
     def _one_way_to_run(self) -> Service:

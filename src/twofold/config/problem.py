@@ -1,0 +1,47 @@
+"""One thing that is wrong in the configuration, and the error made of several.
+
+A problem has a place (path of keys), a text (what is wrong) and a mend (what would be right). The
+error text shows one line for each: `module.toml line 12, column 1: there is no key "servce" ...`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from twofold.config.locate import Path, find
+from twofold.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`path` is a place in the file; `place` its reading for people, once located."""
+
+    path: Path
+    text: str
+    mend: str = ""
+    place: str = ""
+
+    def sentence(self) -> str:
+        return f"{self.place}: {self.text}" if self.place else self.text
+
+
+def located(problems: Iterable[Problem], file: str, text: str) -> list[Problem]:
+    """The problems with file, line and column."""
+    found: list[Problem] = []
+    for problem in problems:
+        position = find(text, problem.path)
+        where = f" line {position.line}, column {position.column}" if position else ""
+        found.append(replace(problem, place=f"{file}{where}"))
+    return found
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise one `ConfigError` for all problems, or return when there are none."""
+    every = list(problems)
+    if not every:
+        return
+    if len(every) == 1:
+        raise ConfigError(every[0].sentence(), every[0].mend)
+    lines = [f"{p.sentence()}. {p.mend}".rstrip() for p in every]
+    raise ConfigError("\n".join(lines))
