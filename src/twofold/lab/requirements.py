@@ -1,0 +1,88 @@
+"""What this machine must have for a lab, said at once and with the mend.
+
+Nothing is started before everything needed is known to be there: a lab that fails half-way
+teaches nobody anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from twofold.errors import MissingRequirement
+
+KINE_VERSION = "v0.16.4"
+
+_PACKAGES = {
+    "ip": "iproute2",
+    "mount": "mount",
+    "losetup": "mount",
+    "nsenter": "util-linux",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mariadbd": "mariadb-server",
+    "mariadb-install-db": "mariadb-server",
+}
+
+_SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is; also looks where an ordinary user's PATH does not."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":" + _SYSTEM_DIRECTORIES)
+
+
+def _missing_programs(names: list[str]) -> list[str]:
+    lines: list[str] = []
+    for name in names:
+        if find_program(name) is None:
+            package = _PACKAGES.get(name, name)
+            lines.append(f"The program {name} is missing: apt-get install {package}")
+    return lines
+
+
+def lab_lacks(file_system: str) -> list[str]:
+    """One sentence for each thing a lab needs that is not here."""
+    if os.geteuid() != 0:
+        return ["The lab makes namespaces and mounts, and that needs root: run it with sudo."]
+    lacks = _missing_programs(["ip", "mount", "losetup", "nsenter", f"mkfs.{file_system}"])
+    if not Path("/dev/fuse").exists():
+        lacks.append("/dev/fuse is missing: run `modprobe fuse` (in a container: --device /dev/fuse).")
+    if not Path("/dev/loop-control").exists():
+        lacks.append("/dev/loop-control is missing: run `modprobe loop`.")
+    known = Path("/proc/filesystems").read_text().split()
+    if "overlay" not in known:
+        lacks.append("The kernel has no overlay file system: run `modprobe overlay`.")
+    return lacks
+
+
+def find_kine() -> Path | None:
+    """kine, in the order: TWOFOLD_KINE, the checkout's .cache/bin, PATH, Go's own place."""
+    named = os.environ.get("TWOFOLD_KINE")
+    checkout = Path(__file__).resolve().parents[3]
+    candidates = [Path(named)] if named else []
+    candidates += [checkout / ".cache/bin/kine"]
+    on_path = shutil.which("kine")
+    candidates += [Path(on_path)] if on_path else []
+    candidates += [Path.home() / "go/bin/kine"]
+    return next((path for path in candidates if os.access(path, os.X_OK)), None)
+
+
+def kine_lacks() -> list[str]:
+    lacks = _missing_programs(["mariadbd", "mariadb-install-db"])
+    if find_kine() is None:
+        lacks.append(
+            "kine is missing: CGO_ENABLED=0 GOBIN=$PWD/.cache/bin "
+            f"go install github.com/k3s-io/kine@{KINE_VERSION}"
+        )
+    try:
+        import grpc  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        lacks.append("The Python package grpcio is missing: .venv/bin/pip install grpcio")
+    return lacks
+
+
+def require(lacks: list[str]) -> None:
+    if lacks:
+        raise MissingRequirement("\n".join(lacks))
