@@ -1,0 +1,1 @@
+"""Every format that crosses a border between processes, one file each."""
