@@ -1,0 +1,62 @@
+"""Layers (pyproject.toml, import-linter) and what single folders may import: purity is a fact."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src" / "twofold"
+# The machine replays from a seed: only the vocabulary of types and pure containers is open to it.
+MACHINE_MAY = {
+    "__future__",
+    "dataclasses",
+    "enum",
+    "typing",
+    "collections",
+    "functools",
+    "itertools",
+}
+MACHINE_MAY |= {"twofold"}
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((SRC / folder).rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_layers_hold() -> None:
+    tool = Path(sys.executable).parent / "lint-imports"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    run = subprocess.run([tool], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("path", modules("machine"), ids=name)
+def test_machine_is_pure(path: Path) -> None:
+    assert imports(path) <= MACHINE_MAY, f"{name(path)} imports {imports(path) - MACHINE_MAY}"
+
+
+@pytest.mark.parametrize("path", modules("machine") + modules("wire") + modules("config"), ids=name)
+def test_no_async_below_the_adapters(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert not [n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef | ast.Await)]
+    assert "asyncio" not in imports(path)
