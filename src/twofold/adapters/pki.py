@@ -1,0 +1,226 @@
+"""The cluster's certificate authority and this node's key: files under /etc/twofold/pki.
+
+ECDSA P-256 and SHA-256 throughout, X.509 v3, verified by Python's ssl (control channel) and by
+rustls (flow). The CA's name is `twofold CLUSTER_UUID`; it lives ten years on every node, so that
+any node can admit the next. A node's certificate has the name `NODE.CLUSTER_UUID.twofold`, serves
+as server and as client, and lives two years. Both begin a day early, because clocks differ.
+
+Private files are written aside with mode 0600, synced and renamed: a power cut leaves the old or
+the new file, never half of one, and no other user ever reads a key.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from twofold.errors import CommandRefused, MachineError, PeerRefused
+from twofold.wire.control import certificate_name
+
+CA_DAYS = 3652
+NODE_DAYS = 730
+BACKDATED_DAYS = 1
+HEARTBEAT_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The CA of one cluster, as PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+def create_authority(cluster_id: str) -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"twofold {cluster_id}")])
+    usage = _usage(sign_certificates=True)
+    certificate = (
+        _builder(name, name, key.public_key(), CA_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(_pem(certificate), _key_pem(key))
+
+
+def create_key() -> bytes:
+    """A new private key as PEM."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def create_request(key_pem: bytes, node: str) -> bytes:
+    """A request (CSR, PEM) for a certificate of `node`."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    return _pem(builder.sign(_load_key(key_pem), hashes.SHA256()))
+
+
+def sign_request(authority: Authority, request_pem: bytes, node: str, cluster_id: str) -> bytes:
+    """The node's certificate (PEM). Only the request's public key is taken over, nothing else."""
+    public_key = _requested_key(request_pem)
+    ca = x509.load_pem_x509_certificate(authority.certificate)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node)])
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    names = [x509.DNSName(certificate_name(node, cluster_id))]
+    ca_key_id = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    certificate = (
+        _builder(subject, ca.subject, public_key, NODE_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_key_id),
+            critical=False,
+        )
+        .sign(_load_key(authority.key), hashes.SHA256())
+    )
+    return _pem(certificate)
+
+
+def key_fingerprint(request_pem: bytes) -> str:
+    """Says whether two requests come from the same key."""
+    public = _requested_key(request_pem).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(public)
+    return digest.finalize().hex()
+
+
+def certificate_der(certificate_pem: bytes) -> bytes:
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+    except ValueError:
+        raise PeerRefused("what was received is not a certificate") from None
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def expires_in_days(certificate_pem: bytes) -> float:
+    end = x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
+    return (end - datetime.datetime.now(datetime.UTC)).total_seconds() / 86400
+
+
+def create_heartbeat_key() -> bytes:
+    """The content of heartbeat.key: 64 hexadecimal digits and a line end."""
+    return secrets.token_hex(HEARTBEAT_KEY_BYTES).encode() + b"\n"
+
+
+def load_heartbeat_key(pki: Path) -> bytes:
+    """The 32 bytes of heartbeat.key."""
+    try:
+        key = bytes.fromhex((pki / "heartbeat.key").read_text("ascii").strip())
+    except (OSError, ValueError):
+        key = b""
+    if len(key) != HEARTBEAT_KEY_BYTES:
+        raise MachineError(
+            f"{pki / 'heartbeat.key'} is missing or damaged",
+            "Copy it from the other node, or leave and join the cluster again.",
+        )
+    return key
+
+
+def load_authority(pki: Path) -> Authority:
+    try:
+        return Authority((pki / "ca.crt").read_bytes(), (pki / "ca.key").read_bytes())
+    except OSError as e:
+        raise MachineError(f"{e.filename} cannot be read: {e.strerror}") from None
+
+
+def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write aside, sync, rename, sync the directory."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_pki(pki: Path, files: dict[str, bytes]) -> None:
+    """Write `ca.crt`, `node.key` and the like; the directory is root's alone."""
+    pki.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pki.chmod(0o700)
+    for name, content in files.items():
+        write_file(pki / name, content, 0o644 if name.endswith(".crt") else 0o600)
+
+
+def _requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        request = x509.load_pem_x509_csr(request_pem)
+        valid = request.is_signature_valid
+        public_key = request.public_key()
+    except (ValueError, InvalidSignature):
+        raise CommandRefused("the certificate request is damaged") from None
+    if not valid or not isinstance(public_key, ec.EllipticCurvePublicKey):
+        raise CommandRefused("the certificate request is not signed by an ECDSA key")
+    return public_key
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=BACKDATED_DAYS))
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _usage(sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise MachineError("the private key is not an ECDSA key")
+    return key
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _pem(thing: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
+    return thing.public_bytes(serialization.Encoding.PEM)
