@@ -79,9 +79,15 @@ pub enum ZoneData<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation<'a> {
     /// `id` is from now on the file that stands at `name` in `parent`.
-    Bind { id: FileId, parent: FileId, name: &'a [u8] },
+    Bind {
+        id: FileId,
+        parent: FileId,
+        name: &'a [u8],
+    },
     /// These numbers will not be used again.
-    Unbind { ids: Vec<FileId> },
+    Unbind {
+        ids: Vec<FileId>,
+    },
     /// A new file, directory, link target, device, fifo or socket.
     Make {
         id: FileId,
@@ -95,9 +101,22 @@ pub enum Operation<'a> {
         mtime: FileTime,
         parent_mtime: FileTime,
     },
-    Link { id: FileId, parent: FileId, name: &'a [u8], parent_mtime: FileTime },
-    Unlink { parent: FileId, name: &'a [u8], parent_mtime: FileTime },
-    RemoveDirectory { parent: FileId, name: &'a [u8], parent_mtime: FileTime },
+    Link {
+        id: FileId,
+        parent: FileId,
+        name: &'a [u8],
+        parent_mtime: FileTime,
+    },
+    Unlink {
+        parent: FileId,
+        name: &'a [u8],
+        parent_mtime: FileTime,
+    },
+    RemoveDirectory {
+        parent: FileId,
+        name: &'a [u8],
+        parent_mtime: FileTime,
+    },
     /// `flags` as in renameat2.
     Rename {
         parent: FileId,
@@ -108,57 +127,142 @@ pub enum Operation<'a> {
         parent_mtime: FileTime,
         new_parent_mtime: FileTime,
     },
-    Write { id: FileId, offset: u64, mtime: FileTime, kill_suid: bool, data: &'a [u8] },
-    Truncate { id: FileId, size: u64, mtime: FileTime, kill_suid: bool },
+    Write {
+        id: FileId,
+        offset: u64,
+        mtime: FileTime,
+        kill_suid: bool,
+        data: &'a [u8],
+    },
+    Truncate {
+        id: FileId,
+        size: u64,
+        mtime: FileTime,
+        kill_suid: bool,
+    },
     /// `mode` as in fallocate(2).
-    Allocate { id: FileId, mode: u32, offset: u64, length: u64, mtime: FileTime },
-    SetAttributes { id: FileId, change: AttributeChange },
-    SetXattr { id: FileId, name: &'a [u8], value: &'a [u8], flags: u32 },
-    RemoveXattr { id: FileId, name: &'a [u8] },
+    Allocate {
+        id: FileId,
+        mode: u32,
+        offset: u64,
+        length: u64,
+        mtime: FileTime,
+    },
+    SetAttributes {
+        id: FileId,
+        change: AttributeChange,
+    },
+    SetXattr {
+        id: FileId,
+        name: &'a [u8],
+        value: &'a [u8],
+        flags: u32,
+    },
+    RemoveXattr {
+        id: FileId,
+        name: &'a [u8],
+    },
     /// Answered by its own [`Report::Synced`], not by the running acknowledgement.
-    Sync { id: FileId, data_only: bool },
+    Sync {
+        id: FileId,
+        data_only: bool,
+    },
 
     /// The secondary's copy is not up to date from here to `ResyncEnd`; its table of numbers is empty.
     ResyncBegin,
     /// A part of the listing of a directory; several may follow each other.
-    Entries { id: FileId, entries: Vec<Entry> },
+    Entries {
+        id: FileId,
+        entries: Vec<Entry>,
+    },
     /// The listing is whole: make the names of the directory exactly those.
-    EntriesEnd { id: FileId },
+    EntriesEnd {
+        id: FileId,
+    },
     /// Work on the contents of this regular file begins; make it this long.
-    FileBegin { id: FileId, size: u64 },
+    FileBegin {
+        id: FileId,
+        size: u64,
+    },
     /// Answer with the checksum of this zone ([`Report::Checksum`]).
-    AskChecksum { id: FileId, offset: u64, length: u32 },
-    Zone { id: FileId, offset: u64, data: ZoneData<'a> },
+    AskChecksum {
+        id: FileId,
+        offset: u64,
+        length: u32,
+    },
+    Zone {
+        id: FileId,
+        offset: u64,
+        data: ZoneData<'a>,
+    },
     /// Contents are done; set everything else.
-    FileEnd { id: FileId, metadata: Metadata },
+    FileEnd {
+        id: FileId,
+        metadata: Metadata,
+    },
     /// The file leaves this name but will be needed again: set it aside under its number.
-    Detach { id: FileId, parent: FileId, name: &'a [u8], parent_mtime: FileTime },
+    Detach {
+        id: FileId,
+        parent: FileId,
+        name: &'a [u8],
+        parent_mtime: FileTime,
+    },
     /// The file known as `id` also gets this name (it may stand aside, or elsewhere).
-    Attach { id: FileId, parent: FileId, name: &'a [u8], parent_mtime: FileTime },
+    Attach {
+        id: FileId,
+        parent: FileId,
+        name: &'a [u8],
+        parent_mtime: FileTime,
+    },
     /// A file that is not known yet gets this name, empty; its contents follow later.
-    Place { parent: FileId, entry: Entry, parent_mtime: FileTime },
+    Place {
+        parent: FileId,
+        entry: Entry,
+        parent_mtime: FileTime,
+    },
     /// Everything has been said: the copy is that of this generation.
-    ResyncEnd { generation: u64 },
+    ResyncEnd {
+        generation: u64,
+    },
 
     /// Nothing to say, still here.
     Ping,
     /// The primary has stopped writing for good; the copy is complete. `goes_on`: it expects the
     /// other to serve.
-    HandOver { epoch: Epoch },
+    HandOver {
+        epoch: Epoch,
+    },
     /// The primary will make this its generation; keep it as yours too.
-    NewGeneration { generation: u64 },
+    NewGeneration {
+        generation: u64,
+    },
 }
 
 /// From the secondary to the primary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
     /// Everything up to this number has been applied. Also sent when idle, as a sign of life.
-    Applied { sequence: Sequence },
+    Applied {
+        sequence: Sequence,
+    },
     /// The sync with this number is on disk (errno 0) or failed.
-    Synced { sequence: Sequence, errno: i32 },
+    Synced {
+        sequence: Sequence,
+        errno: i32,
+    },
     /// The operation with this number could not be applied: this copy is no longer good.
-    Failed { sequence: Sequence, errno: i32, text: String },
-    Checksum { id: FileId, offset: u64, length: u32, checksum: u128, holes_only: bool },
+    Failed {
+        sequence: Sequence,
+        errno: i32,
+        text: String,
+    },
+    Checksum {
+        id: FileId,
+        offset: u64,
+        length: u32,
+        checksum: u128,
+        holes_only: bool,
+    },
     /// Leaving in order; not coming back by itself.
     Goodbye,
 }
@@ -182,10 +286,22 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Welcome {
     /// Go on after `applied` in the same session.
-    Resume { session: u64 },
+    Resume {
+        session: u64,
+    },
     /// Both copies are equal: start a new session with nothing to copy.
-    InSync { session: u64, generation: u64, epoch: Epoch },
+    InSync {
+        session: u64,
+        generation: u64,
+        epoch: Epoch,
+    },
     /// Start a new session with a resync.
-    Resync { session: u64, reason: String, epoch: Epoch },
-    Refused { reason: String },
+    Resync {
+        session: u64,
+        reason: String,
+        epoch: Epoch,
+    },
+    Refused {
+        reason: String,
+    },
 }
