@@ -76,7 +76,7 @@ def test_taken_as_secondary_with_the_prefix_of_the_interface(link: dict[str, Hos
     assert time.monotonic() - start_s < 1.0
     shown = a.ip("addr", "show", "eth0")
     assert f"inet {VIP4}/24 brd 10.66.0.255 scope global secondary eth0:tf" in shown
-    assert f"inet6 {VIP6}/64 scope global deprecated nodad" in shown
+    assert f"inet6 {VIP6}/64 scope global nodad deprecated" in shown
     assert shown.index("10.66.0.1/24") < shown.index(VIP4)
     assert [(h.ip, h.interface, h.held) for h in a.do(vip.held())] == [
         (f"{VIP4}/32", "eth0", True),
