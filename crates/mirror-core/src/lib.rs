@@ -4,7 +4,9 @@
 //! done comes back as values. `mirror-fs` performs it.
 #![forbid(unsafe_code)]
 
+pub mod disk;
 pub mod generation;
 pub mod message;
 pub mod units;
+pub mod window;
 pub mod wire;
