@@ -1,0 +1,69 @@
+"""What this machine has, as far as a module's configuration names it: input of the checks."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+
+from twofold.config.check import Facts
+from twofold.config.load import Module
+
+_INTERFACES_IGNORED = ("lo",)
+
+
+def gather(module: Module, places: tuple[Path, ...]) -> Facts:
+    """`places` are the directories in which this node keeps configuration, memory and run files."""
+    replication = module.config.replication
+    wanted = replication.directories if replication else ()
+    users = {s.user for s in module.config.services if s.user is not None}
+    return Facts(
+        directories={d: _real_directory(d) for d in wanted},
+        networks=interface_networks(),
+        users=frozenset(u for u in users if _user_exists(u)),
+        scripts=_executables(module.scripts),
+        reserved=(*(str(p) for p in places), sys.prefix),
+        has_systemd=Path("/run/systemd/system").is_dir(),
+    )
+
+
+def interface_networks() -> dict[str, tuple[str, ...]]:
+    """Interface -> its addresses with prefix, without loopback."""
+    found: dict[str, tuple[str, ...]] = {}
+    with IPRoute() as netlink:
+        links: list[Any] = list(netlink.get_links())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        names = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in links}
+        addresses: list[Any] = list(netlink.get_addr())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        for message in addresses:
+            name = names.get(message["index"], "")
+            # On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL is ours.
+            ip = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            if name and name not in _INTERFACES_IGNORED and ip:
+                found[name] = (*found.get(name, ()), f"{ip}/{message['prefixlen']}")
+    return {name: found.get(name, ()) for name in names.values() if name != "lo"}
+
+
+def _real_directory(directory: str) -> str | None:
+    """A directory under a mount that hangs must not hang us: nothing inside it is opened."""
+    try:
+        return os.path.realpath(directory) if Path(directory).is_dir() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _user_exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _executables(scripts: Path) -> frozenset[str]:
+    if not scripts.is_dir():
+        return frozenset()
+    return frozenset(p.name for p in scripts.iterdir() if p.is_file() and os.access(p, os.X_OK))

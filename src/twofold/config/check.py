@@ -1,0 +1,322 @@
+"""The rules between values: what one module may be, beside the others, on this node.
+
+Pure: what the machine has (directories, interfaces, users) comes in as `Facts`, gathered by
+`twofold.adapters.facts`. Every node of the cluster checks the same text against its own facts
+before anything is written anywhere. Each rule is one small generator of problems; the order of
+`RULES` is the order in which a person reads them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from twofold.config.load import Module, NodeConfig, nearest
+from twofold.config.problem import Problem
+
+PORTS_OF_TWOFOLD = range(9010, 9013)
+FIRST_PORT = 9100
+NODES_OF_A_MIRROR = 2
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What this machine has, as far as a module's configuration names it."""
+
+    directories: Mapping[str, str | None]  # path -> its real path; None when it is no directory
+    networks: Mapping[str, tuple[str, ...]]  # interface -> "10.0.0.1/24", ...
+    users: frozenset[str]
+    scripts: frozenset[str]  # executables under the module's scripts/
+    reserved: tuple[str, ...]  # where Twofold itself keeps things
+    has_systemd: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """Everything a rule may look at."""
+
+    module: Module
+    others: Sequence[Module]
+    node: NodeConfig
+    facts: Facts
+
+    @property
+    def on_node(self) -> str:
+        return f"on node {self.node.name}"
+
+
+def check_module(
+    module: Module, others: Iterable[Module], node: NodeConfig, facts: Facts
+) -> list[Problem]:
+    """All that is wrong with `module` on this node; empty when it may be applied."""
+    question = Question(module, [m for m in others if m.name != module.name], node, facts)
+    return [problem for rule in RULES for problem in rule(question)]
+
+
+def next_port(others: Iterable[Module]) -> int:
+    """The first flow port that no module has."""
+    taken = {m.config.replication.port for m in others if m.config.replication}
+    port = FIRST_PORT
+    while port in taken:
+        port += 1
+    return port
+
+
+def _kind(q: Question) -> Iterator[Problem]:
+    section = q.module.config.module
+    if section.kind != "mirror":
+        yield Problem(
+            ("module", "kind"),
+            f"modules of kind {section.kind!r} are not part of this version",
+            'Use kind = "mirror".',
+        )
+    if section.arbitration != "none":
+        yield Problem(
+            ("module", "arbitration"),
+            f"arbitration = {section.arbitration!r} is not part of this version",
+            'Use arbitration = "none"; heartbeats on several networks make a split rare.',
+        )
+    names = [n.name for n in q.node.cluster.nodes]
+    wanted = section.default_primary
+    if wanted not in ("none", "last", *names):
+        yield Problem(
+            ("module", "default_primary"),
+            f"there is no node {wanted!r} for default_primary",
+            f"Use none, last, or one of {', '.join(names)}.",
+        )
+
+
+def _replication(q: Question) -> Iterator[Problem]:
+    section = q.module.config.replication
+    if section is None:
+        yield Problem(
+            (),
+            "a mirror needs a [replication] section",
+            'Add [replication] with directories = ["/srv/DATA"].',
+        )
+        return
+    port, path = section.port, ("replication", "port")
+    if port is None:
+        free = next_port(q.others)
+        yield Problem(("replication",), "[replication] needs a port", f"Add port = {free}.")
+    elif port in PORTS_OF_TWOFOLD:
+        yield Problem(
+            path,
+            f"port {port} is Twofold's own (9010 to 9012)",
+            f"Use another one, such as {next_port(q.others)}.",
+        )
+    for other in q.others:
+        if port is not None and other.config.replication and other.config.replication.port == port:
+            yield Problem(
+                path,
+                f"port {port} belongs to module {other.name!r} already",
+                f"Use another one, such as {next_port((*q.others, q.module))}.",
+            )
+
+
+def _directories(q: Question) -> Iterator[Problem]:
+    section = q.module.config.replication
+    directories = section.directories if section else ()
+    for i, directory in enumerate(directories):
+        path = ("replication", "directories", i)
+        shape = _shape(directory)
+        if shape is not None:
+            yield Problem(path, f"directory {directory!r} {shape[0]}", shape[1])
+            continue
+        reserved = _reserved(directory, q.facts.reserved)
+        if reserved is not None:
+            yield Problem(
+                path, f"directory {directory!r} {reserved}", "Replicate a directory of its own."
+            )
+            continue
+        yield from _existence(q, path, directory)
+        for earlier in directories[:i]:
+            if _overlap(directory, earlier):
+                yield Problem(
+                    path,
+                    f"directory {directory!r} overlaps {earlier!r} of the same module",
+                    "Name only the outer one.",
+                )
+        for other, theirs in _directories_of(q.others):
+            if _overlap(directory, theirs):
+                yield Problem(
+                    path,
+                    f"directory {directory!r} overlaps {theirs!r} of module {other!r}",
+                    "A directory belongs to one module; move one of them.",
+                )
+
+
+def _shape(directory: str) -> tuple[str, str] | None:
+    if not directory.startswith("/"):
+        return "is not an absolute path", f"Write it from the root, such as /srv/{directory}."
+    if "\0" in directory or "\n" in directory:
+        return "has a character that no path here may have", "Rename the directory."
+    if ".." in directory.split("/") or str(PurePosixPath(directory)) != directory:
+        return "is not written plainly", f"Write {_plain(directory)!r}."
+    return None
+
+
+def _plain(directory: str) -> str:
+    parts: list[str] = []
+    for part in directory.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def _reserved(directory: str, reserved: tuple[str, ...]) -> str | None:
+    if directory == "/":
+        return "is the whole system"
+    for kernel in ("/proc", "/sys", "/dev"):
+        if _inside(directory, kernel):
+            return f"is inside {kernel}, which belongs to the kernel"
+    for own in reserved:
+        if _inside(directory, own):
+            return f"is inside {own}, where Twofold keeps its own files"
+        if _inside(own, directory):
+            return f"contains {own}, where Twofold keeps its own files"
+    return None
+
+
+def _existence(q: Question, path: tuple[str | int, ...], directory: str) -> Iterator[Problem]:
+    real = q.facts.directories.get(directory)
+    if real is None:
+        yield Problem(
+            path,
+            f"directory {directory!r} does not exist {q.on_node}",
+            f"Make it there: mkdir -p {directory}",
+        )
+    elif real != directory:
+        yield Problem(
+            path,
+            f"directory {directory!r} leads through a symbolic link to {real!r} {q.on_node}",
+            f"Write {real!r}.",
+        )
+
+
+def _directories_of(modules: Iterable[Module]) -> Iterator[tuple[str, str]]:
+    for module in modules:
+        if module.config.replication:
+            for directory in module.config.replication.directories:
+                yield module.name, directory
+
+
+def _inside(path: str, outer: str) -> bool:
+    return PurePosixPath(path).is_relative_to(outer)
+
+
+def _overlap(one: str, two: str) -> bool:
+    return _inside(one, two) or _inside(two, one)
+
+
+def _addresses(q: Question) -> Iterator[Problem]:
+    own = {
+        ipaddress.ip_address(ip): n.name
+        for n in q.node.cluster.nodes
+        for ip in n.addresses.values()
+    }
+    taken = {ipaddress.ip_interface(a.ip).ip: m.name for m in q.others for a in m.config.addresses}
+    for i, address in enumerate(q.module.config.addresses):
+        path = ("address", i, "ip")
+        ip = ipaddress.ip_interface(address.ip).ip
+        earlier = [ipaddress.ip_interface(a.ip).ip for a in q.module.config.addresses[:i]]
+        if ip in own:
+            yield Problem(
+                path,
+                f"{ip} is node {own[ip]}'s own address, it cannot move",
+                "Use an address that no machine has.",
+            )
+        elif ip in taken:
+            yield Problem(
+                path,
+                f"{ip} belongs to module {taken[ip]!r} already",
+                "Give each module its own address.",
+            )
+        elif ip in earlier:
+            yield Problem(path, f"{ip} is there twice", "Remove one of them.")
+        else:
+            yield from _interface(q, i)
+
+
+def _interface(q: Question, i: int) -> Iterator[Problem]:
+    address = q.module.config.addresses[i]
+    if address.interface is not None:
+        if address.interface not in q.facts.networks:
+            known = ", ".join(sorted(q.facts.networks))
+            yield Problem(
+                ("address", i, "interface"),
+                f"there is no interface {address.interface!r} {q.on_node}",
+                f"Leave it out to find it by the network, or use one of {known}.",
+            )
+        return
+    network = ipaddress.ip_interface(address.ip).network
+    here = {str(ipaddress.ip_interface(a).network) for n in q.facts.networks.values() for a in n}
+    if str(network) not in here:
+        yield Problem(
+            ("address", i, "ip"),
+            f"no interface {q.on_node} is in the network {network} of {address.ip}",
+            f"Networks there are {', '.join(sorted(here))}; or name an interface.",
+        )
+
+
+def _services(q: Question) -> Iterator[Problem]:
+    services = q.module.config.services
+    for i, service in enumerate(services):
+        if service.name in [s.name for s in services[:i]]:
+            yield Problem(
+                ("service", i, "name"),
+                f"two services have the name {service.name!r}",
+                "Give each its own name.",
+            )
+        if service.user is not None and service.user not in q.facts.users:
+            yield Problem(
+                ("service", i, "user"),
+                f"there is no user {service.user!r} {q.on_node}",
+                f"Make it there: useradd --system {service.user}",
+            )
+        if service.script is not None and service.script not in q.facts.scripts:
+            yield Problem(
+                ("service", i, "script"),
+                f"there is no executable scripts/{service.script} in the module",
+                f"Write {q.module.scripts / service.script} and make it executable.",
+            )
+        if service.systemd is not None and not q.facts.has_systemd:
+            yield Problem(
+                ("service", i, "systemd"),
+                f"service {service.name!r} is a systemd unit, and systemd does not run {q.on_node}",
+                "Use command = [...] instead.",
+            )
+
+
+def _checkers(q: Question) -> Iterator[Problem]:
+    names = [s.name for s in q.module.config.services]
+    checkers = q.module.config.checkers
+    for i, checker in enumerate(checkers):
+        if checker.name in [c.name for c in checkers[:i]]:
+            yield Problem(
+                ("checker", i, "name"),
+                f"two checkers have the name {checker.name!r}",
+                "Give each its own name.",
+            )
+        if checker.service is not None and checker.service not in names:
+            known = f"Services are {', '.join(names)}." if names else "Add the service first."
+            yield Problem(
+                ("checker", i, "service"),
+                f"checker {checker.name!r} watches service {checker.service!r}, "
+                "which the module does not have",
+                nearest(checker.service, names) or known,
+            )
+
+
+RULES: tuple[Callable[[Question], Iterator[Problem]], ...] = (
+    _kind,
+    _replication,
+    _directories,
+    _addresses,
+    _services,
+    _checkers,
+)
