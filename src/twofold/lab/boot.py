@@ -49,9 +49,7 @@ def build(spec: BootSpec) -> None:
     if spec.device is not None:
         _mount_disk(spec, Path(spec.run_directory) / spec.host)
     for place, mode in (("/run", 0o755), ("/tmp", 0o1777), ("/dev/shm", 0o1777)):
-        kernel.mount(
-            "tmpfs", place, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode={mode:o}"
-        )
+        kernel.mount("tmpfs", place, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"mode={mode:o}")
     _bind_kept(kept)
     _make_run(skeleton)
     kernel.mount("proc", "/proc", "proc")

@@ -2,8 +2,8 @@
 
 Compared: names, types, content, owner, mode, modification time, link targets, device numbers,
 extended attributes (ACLs are among them), which names are hard links of one file, and holes *as
-data*: two files with the same bytes are equal even if one stores its zeros. Not compared, because no
-copy can have them equal: inode numbers, access and change times, extents.
+data*: two files with the same bytes are equal even if one stores its zeros. Not compared, because
+no copy can have them equal: inode numbers, access and change times, extents.
 
 Trees that one hand writes while the other compares differ by nature: stop the writers first.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # The engine's own place for files that are deleted but still open: not part of the tree.
-ASIDE = b".twofold-aside"
+ASIDE = ".twofold-aside"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -46,49 +46,56 @@ class Comparison:
         return not self.differences
 
 
+@dataclass
+class _Side:
+    """One tree: its root, and the names of each of its files, for hard links."""
+
+    root: Path
+    names: dict[tuple[int, int], list[str]] = field(
+        default_factory=dict[tuple[int, int], list[str]]
+    )
+
+    def note(self, status: os.stat_result, shown: str) -> None:
+        self.names.setdefault((status.st_dev, status.st_ino), []).append(shown)
+
+    def linked(self) -> set[frozenset[str]]:
+        return {frozenset(names) for names in self.names.values() if len(names) > 1}
+
+
 def compare_trees(left: Path, right: Path, limit: int = 1000) -> Comparison:
-    """Compare the trees below two directories, themselves included; at most `limit` differences."""
+    """Compare the trees below two directories, themselves included.
+
+    Stops looking after `limit` differences. Names may have any byte (kept as surrogates).
+    """
     result = Comparison()
-    names_left: dict[tuple[int, int], list[str]] = {}
-    names_right: dict[tuple[int, int], list[str]] = {}
+    sides = _Side(left), _Side(right)
     for path in _all_names(left, right):
         if len(result.differences) >= limit:
             break
         result.entries += 1
-        result.differences += _compare_entry(
-            os.fsencode(left), os.fsencode(right), path, names_left, names_right, result
-        )
-    result.differences += _compare_hard_links(names_left, names_right)
+        result.differences += _compare_entry(*sides, path, result)
+    result.differences += _compare_hard_links(*sides)
     return result
 
 
-def _all_names(left: Path, right: Path) -> Iterator[bytes]:
+def _all_names(left: Path, right: Path) -> Iterator[Path]:
     """Every relative path of either tree, a directory before what is in it."""
-    waiting = [b""]
+    waiting = [Path()]
     while waiting:
         path = waiting.pop()
         yield path
-        names: set[bytes] = set()
-        for root in (os.fsencode(left), os.fsencode(right)):
-            place = os.path.join(root, path)
-            if os.path.isdir(place) and not os.path.islink(place):
-                names.update(os.listdir(place))
-        if path == b"":
+        names: set[str] = set()
+        for place in (left / path, right / path):
+            if place.is_dir() and not place.is_symlink():
+                names.update(entry.name for entry in place.iterdir())
+        if path == Path():
             names.discard(ASIDE)
-        waiting += [os.path.join(path, name) for name in sorted(names, reverse=True)]
+        waiting += [path / name for name in sorted(names, reverse=True)]
 
 
-def _compare_entry(
-    left: bytes,
-    right: bytes,
-    path: bytes,
-    names_left: dict[tuple[int, int], list[str]],
-    names_right: dict[tuple[int, int], list[str]],
-    result: Comparison,
-) -> list[Difference]:
-    shown = os.fsdecode(path) or "."
-    place_left = os.path.join(left, path) if path else left
-    place_right = os.path.join(right, path) if path else right
+def _compare_entry(left: _Side, right: _Side, path: Path, result: Comparison) -> list[Difference]:
+    shown = str(path)
+    place_left, place_right = left.root / path, right.root / path
     status_left, status_right = _status(place_left), _status(place_right)
     if status_left is None or status_right is None:
         what = "missing_left" if status_left is None else "missing_right"
@@ -96,22 +103,22 @@ def _compare_entry(
     if stat.S_IFMT(status_left.st_mode) != stat.S_IFMT(status_right.st_mode):
         return [Difference(shown, "type", _type(status_left), _type(status_right))]
     if not stat.S_ISDIR(status_left.st_mode):
-        names_left.setdefault((status_left.st_dev, status_left.st_ino), []).append(shown)
-        names_right.setdefault((status_right.st_dev, status_right.st_ino), []).append(shown)
+        left.note(status_left, shown)
+        right.note(status_right, shown)
     found = _compare_attributes(shown, status_left, status_right)
     found += _compare_xattrs(shown, place_left, place_right)
     if stat.S_ISLNK(status_left.st_mode):
-        targets = os.readlink(place_left), os.readlink(place_right)
+        targets = place_left.readlink(), place_right.readlink()
         if targets[0] != targets[1]:
-            found.append(Difference(shown, "link", repr(targets[0]), repr(targets[1])))
+            found.append(Difference(shown, "link", str(targets[0]), str(targets[1])))
     elif stat.S_ISREG(status_left.st_mode):
         found += _compare_content(shown, place_left, place_right, result)
     return found
 
 
-def _status(place: bytes) -> os.stat_result | None:
+def _status(place: Path) -> os.stat_result | None:
     try:
-        return os.lstat(place)
+        return place.lstat()
     except FileNotFoundError:
         return None
 
@@ -133,7 +140,7 @@ def _compare_attributes(
     return [Difference(shown, what, one, two) for what, one, two in pairs if one != two]
 
 
-def _compare_xattrs(shown: str, left: bytes, right: bytes) -> list[Difference]:
+def _compare_xattrs(shown: str, left: Path, right: Path) -> list[Difference]:
     one, two = _xattrs(left), _xattrs(right)
     return [
         Difference(shown, "xattr", f"{name}={one.get(name)!r}", f"{name}={two.get(name)!r}")
@@ -142,7 +149,7 @@ def _compare_xattrs(shown: str, left: bytes, right: bytes) -> list[Difference]:
     ]
 
 
-def _xattrs(place: bytes) -> dict[str, bytes]:
+def _xattrs(place: Path) -> dict[str, bytes]:
     try:
         names = os.listxattr(place, follow_symlinks=False)
     except OSError:
@@ -150,35 +157,32 @@ def _xattrs(place: bytes) -> dict[str, bytes]:
     return {name: os.getxattr(place, name, follow_symlinks=False) for name in names}
 
 
-def _compare_content(shown: str, left: bytes, right: bytes, result: Comparison) -> list[Difference]:
-    with open(left, "rb", buffering=0) as one, open(right, "rb", buffering=0) as two:
+def _compare_content(shown: str, left: Path, right: Path, result: Comparison) -> list[Difference]:
+    with left.open("rb", buffering=0) as one, right.open("rb", buffering=0) as two:
         sizes = os.fstat(one.fileno()).st_size, os.fstat(two.fileno()).st_size
         if sizes[0] != sizes[1]:
             return [Difference(shown, "size", str(sizes[0]), str(sizes[1]))]
         offset = 0
-        while offset < sizes[0]:
+        while True:
             start = min(_next_data(one.fileno(), offset), _next_data(two.fileno(), offset))
             if start >= sizes[0]:
-                break
+                return []
             wanted = min(_CHUNK_BYTES, sizes[0] - start)
-            got = os.pread(one.fileno(), wanted, start), os.pread(two.fileno(), wanted, start)
+            here = os.pread(one.fileno(), wanted, start)
+            there = os.pread(two.fileno(), wanted, start)
             result.bytes_compared += wanted
-            if got[0] != got[1]:
-                at = start + next(
-                    (i for i, (x, y) in enumerate(zip(*got, strict=False)) if x != y),
-                    min(len(got[0]), len(got[1])),
-                )
-                first = at - start
-                return [
-                    Difference(
-                        shown,
-                        "content",
-                        f"at {at}: {got[0][first : first + 8].hex()}",
-                        f"at {at}: {got[1][first : first + 8].hex()}",
-                    )
-                ]
+            if here != there:
+                return [_first_difference(shown, start, here, there)]
             offset = start + wanted
-    return []
+
+
+def _first_difference(shown: str, start: int, here: bytes, there: bytes) -> Difference:
+    both = zip(here, there, strict=False)
+    first = next((at for at, (one, two) in enumerate(both) if one != two), 0)
+    left, right = here[first : first + 8].hex(), there[first : first + 8].hex()
+    return Difference(
+        shown, "content", f"at {start + first}: {left}", f"at {start + first}: {right}"
+    )
 
 
 def _next_data(descriptor: int, offset: int) -> int:
@@ -189,11 +193,8 @@ def _next_data(descriptor: int, offset: int) -> int:
         return os.fstat(descriptor).st_size
 
 
-def _compare_hard_links(
-    left: dict[tuple[int, int], list[str]], right: dict[tuple[int, int], list[str]]
-) -> list[Difference]:
-    groups_left = {frozenset(names) for names in left.values() if len(names) > 1}
-    groups_right = {frozenset(names) for names in right.values() if len(names) > 1}
+def _compare_hard_links(left: _Side, right: _Side) -> list[Difference]:
+    groups_left, groups_right = left.linked(), right.linked()
     found: list[Difference] = []
     for group in sorted(groups_left ^ groups_right, key=sorted):
         here = "one file" if group in groups_left else "not one file"

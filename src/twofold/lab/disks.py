@@ -31,7 +31,7 @@ def run(*argv: str | Path, timeout_s: float = 60.0) -> str:
 
 def make_image(path: Path, file_system: str, size_bytes: int) -> None:
     """A sparse image file with an empty file system."""
-    with open(path, "xb") as image:
+    with path.open("xb") as image:
         image.truncate(size_bytes)
     if file_system == "xfs":
         run("mkfs.xfs", "-q", "-f", path)

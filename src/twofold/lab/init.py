@@ -126,7 +126,8 @@ class Supervisor:
                 setsigmask=[],
             )
         except OSError as failure:
-            Path(log).open("a").write(f"{name} cannot be started: {failure}\n")
+            with Path(log).open("a") as said:
+                said.write(f"{name} cannot be started: {failure}\n")
             self._due[name] = time.monotonic() + RESTART_AFTER_S
             return
         self._running[pid] = name

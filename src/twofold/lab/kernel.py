@@ -70,7 +70,7 @@ def bind(source: str | Path, target: str | Path) -> None:
 
 
 def shut_file_system(path: Path) -> None:
-    """End the file system that holds `path` as a power cut would: nothing in memory reaches the disk."""
+    """End the file system of `path` as a power cut would: nothing in memory reaches the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         flag = SHUTDOWN_WITHOUT_FLUSH.to_bytes(4, "little")

@@ -258,7 +258,9 @@ class Lab:
 
     # ---- faults ----------------------------------------------------------------------------
 
-    def cut(self, node: str, networks: Sequence[str] = network.NETWORKS, silent: bool = False) -> None:
+    def cut(
+        self, node: str, networks: Sequence[str] = network.NETWORKS, silent: bool = False
+    ) -> None:
         """Pull the node's cables (`silent`: carrier stays, frames are dropped)."""
         with record.locked(self.name):
             self._refresh()
@@ -335,11 +337,9 @@ class Lab:
             raise OperatorError(f"`{' '.join(argv)}` on {host} failed: {said}")
         return done
 
-    def popen(self, host: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    def popen(self, host: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command in the host and let it run; the caller ends it."""
-        return subprocess.Popen(
-            self.argv_in(host, argv), env=self.environment(host), **options
-        )
+        return subprocess.Popen(self.argv_in(host, argv), env=self.environment(host), **options)
 
     def is_up(self, host: str) -> bool:
         self._refresh()

@@ -7,6 +7,7 @@ one: what a client of the service really felt, whatever the servers say about th
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Ledger:
         times = self.times_s[first : last + 1]
         if len(times) < 2 or times[-1] < event_s:
             return None
-        return max(after - before for before, after in zip(times, times[1:], strict=False))
+        return max(after - before for before, after in itertools.pairwise(times))
 
     def lost(self, found: Mapping[int, object]) -> list[int]:
         """Acknowledged numbers that are not among those found in the end."""

@@ -1,8 +1,8 @@
-"""What a lab consists of, on disk, so that `down` finds everything even after a crash of the tool.
+"""What a lab consists of, on disk, so that `down` finds everything even after a crash.
 
-One JSON file for each lab, `/run/twofold-lab/NAME/lab.json`, replaced whole (written aside, renamed)
-*before* the thing it names is used. A process is named by its id and its start time: after a
-reboot, or when the number was given out again, a record can never point at a stranger.
+One JSON file for each lab, `/run/twofold-lab/NAME/lab.json`, replaced whole (written aside,
+renamed) *before* the thing it names is used. A process is named by its id and its start time: after
+a reboot, or when the number was given out again, a record can never point at a stranger.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -84,7 +84,8 @@ class LabRecord:
 def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise CommandRefused(
-            f"A lab cannot be called {name!r}: use up to 16 small letters and digits, a letter first."
+            f"A lab cannot be called {name!r}: use up to 16 small letters and digits, "
+            "a letter first."
         )
 
 
@@ -106,11 +107,11 @@ def names() -> list[str]:
 
 
 @contextlib.contextmanager
-def locked(name: str, timeout_s: float = 60.0) -> Iterator[None]:
+def locked(name: str, timeout_s: float = 60.0) -> Generator[None]:
     """Only one command changes a lab at a time."""
     check_name(name)
     RUN_ROOT.mkdir(parents=True, exist_ok=True)
-    with open(RUN_ROOT / f".{name}.lock", "w") as handle:
+    with (RUN_ROOT / f".{name}.lock").open("w") as handle:
         deadline = time.monotonic() + timeout_s
         while True:
             try:

@@ -48,7 +48,9 @@ def lab_lacks(file_system: str) -> list[str]:
         return ["The lab makes namespaces and mounts, and that needs root: run it with sudo."]
     lacks = _missing_programs(["ip", "mount", "losetup", "nsenter", f"mkfs.{file_system}"])
     if not Path("/dev/fuse").exists():
-        lacks.append("/dev/fuse is missing: run `modprobe fuse` (in a container: --device /dev/fuse).")
+        lacks.append(
+            "/dev/fuse is missing: run `modprobe fuse` (in a container: --device /dev/fuse)."
+        )
     if not Path("/dev/loop-control").exists():
         lacks.append("/dev/loop-control is missing: run `modprobe loop`.")
     known = Path("/proc/filesystems").read_text().split()
@@ -77,7 +79,7 @@ def kine_lacks() -> list[str]:
             f"go install github.com/k3s-io/kine@{KINE_VERSION}"
         )
     try:
-        import grpc  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+        import grpc  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
         lacks.append("The Python package grpcio is missing: .venv/bin/pip install grpcio")
     return lacks

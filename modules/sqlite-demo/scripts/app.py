@@ -156,12 +156,12 @@ def main() -> int:
     try:
         store = Store(asked.database, asked.journal)
     except sqlite3.Error as failure:
-        print(f"The database {asked.database} cannot be opened: {failure}", file=sys.stderr)
+        sys.stderr.write(f"The database {asked.database} cannot be opened: {failure}\n")
         return 1
     Handler.store = store
     server = Server(("", asked.port), Handler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f"serving {asked.database} on port {asked.port}", flush=True)
+    sys.stderr.write(f"serving {asked.database} on port {asked.port}\n")
     server.serve_forever(poll_interval=0.1)
     server.server_close()
     store.close()
