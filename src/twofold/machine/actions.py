@@ -1,0 +1,117 @@
+"""Everything a decision can have done in the world: a closed union of frozen records.
+
+The order in a decision is a contract: every prefix of it must leave the cluster safe. An epoch of 0
+in a rule is filled in by `step` with the next one. Sending the report to the peer is no action: the
+driver does it at once whenever the report changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EnsureEngine:
+    """Start the engine process, or find the one that runs."""
+
+
+@dataclass(frozen=True)
+class BecomePrimary:
+    alone: bool
+    force: bool = False
+    first: bool = False
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class BecomeSecondary:
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class ContinueAlone:
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class StopEngine:
+    abort: bool = False
+
+
+@dataclass(frozen=True)
+class AskRelation:
+    """Have the engine compare our generation with the peer's."""
+
+
+@dataclass(frozen=True)
+class HoldAddress:
+    pass
+
+
+@dataclass(frozen=True)
+class ReleaseAddress:
+    pass
+
+
+@dataclass(frozen=True)
+class AnnounceAddress:
+    pass
+
+
+@dataclass(frozen=True)
+class StartApplication:
+    side: str  # both, primary, second
+
+
+@dataclass(frozen=True)
+class StopApplication:
+    side: str
+
+
+Action = (
+    EnsureEngine
+    | BecomePrimary
+    | BecomeSecondary
+    | ContinueAlone
+    | StopEngine
+    | AskRelation
+    | HoldAddress
+    | ReleaseAddress
+    | AnnounceAddress
+    | StartApplication
+    | StopApplication
+)
+
+
+def label(action: Action) -> str:
+    """Short text for the journal and the tables: `become_primary(alone, epoch 4)`."""
+    match action:
+        case EnsureEngine():
+            return "ensure engine"
+        case BecomePrimary(alone=alone, force=force, first=first, epoch=epoch):
+            words = ["alone" if alone else "with the peer following"]
+            words += ["forced"] if force else []
+            words += ["first"] if first else []
+            return f"become primary ({', '.join(words + _epoch(epoch))})"
+        case BecomeSecondary(epoch=epoch):
+            return "become secondary" + "".join(f" ({e})" for e in _epoch(epoch))
+        case ContinueAlone(epoch=epoch):
+            return "continue alone" + "".join(f" ({e})" for e in _epoch(epoch))
+        case StopEngine(abort=abort):
+            return "abort engine" if abort else "stop engine"
+        case AskRelation():
+            return "compare generations"
+        case HoldAddress():
+            return "hold address"
+        case ReleaseAddress():
+            return "release address"
+        case AnnounceAddress():
+            return "announce address"
+        case StartApplication(side=side):
+            return f"start application ({side})"
+        case StopApplication(side=side):
+            return f"stop application ({side})"
+
+
+def _epoch(epoch: int) -> list[str]:
+    return [f"epoch {epoch}"] if epoch else []

@@ -1,0 +1,242 @@
+"""The questions rules ask: named, pure, and joined with `&`, `|` and `~`.
+
+The name is what documentation and diagrams show, so it reads as a clause: "peer serving and idle".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twofold.machine import links
+from twofold.machine.actions import BecomePrimary, BecomeSecondary, ContinueAlone, StopApplication
+from twofold.machine.events import (
+    AsideFailed,
+    CheckerTripped,
+    Event,
+    Found,
+    JobDone,
+    JobFailed,
+    PrimAsked,
+)
+from twofold.machine.model import (
+    Job,
+    Offer,
+    Relation,
+    State,
+    View,
+    Wish,
+    copy_current,
+    recently_failed,
+)
+from twofold.machine.standing import Standing, prim_permitted, standing
+from twofold.machine.verdicts import recent
+
+
+@dataclass(frozen=True)
+class Guard:
+    name: str
+    holds: Callable[[View, Event], bool]
+
+    def __and__(self, other: Guard) -> Guard:
+        return Guard(
+            f"{self.name} and {other.name}", lambda v, e: self.holds(v, e) and other.holds(v, e)
+        )
+
+    def __or__(self, other: Guard) -> Guard:
+        return Guard(
+            f"({self.name} or {other.name})", lambda v, e: self.holds(v, e) or other.holds(v, e)
+        )
+
+    def __invert__(self) -> Guard:
+        return Guard(f"not ({self.name})", lambda v, e: not self.holds(v, e))
+
+
+def seen(name: str, test: Callable[[View], bool]) -> Guard:
+    """A guard that looks at the view only."""
+    return Guard(name, lambda v, _e: test(v))
+
+
+def doing(*jobs: Job) -> Guard:
+    names = " or ".join(j.name.lower().replace("_", " ") for j in jobs)
+    return seen(f"doing: {names}", lambda v: v.job in jobs)
+
+
+def ended(*jobs: Job) -> Guard:
+    names = " or ".join(j.name.lower().replace("_", " ") for j in jobs)
+    return Guard(f"of {names}", lambda _v, e: isinstance(e, JobDone | JobFailed) and e.job in jobs)
+
+
+def wished(*wishes: Wish) -> Guard:
+    names = " or ".join(w.value for w in wishes)
+    return seen(f"wish is {names}", lambda v: v.wish in wishes)
+
+
+def failed_at(name: str, *kinds: type) -> Guard:
+    return Guard(f"at {name}", lambda _v, e: isinstance(e, JobFailed) and type(e.action) in kinds)
+
+
+def _tripped(action: str) -> Guard:
+    return Guard(
+        f"its action is {action}",
+        lambda _v, e: isinstance(e, CheckerTripped) and e.action == action,
+    )
+
+
+def _found(name: str, test: Callable[[Found], bool]) -> Guard:
+    return Guard(name, lambda _v, e: isinstance(e, Found) and test(e))
+
+
+busy = seen("busy", lambda v: v.job is not None)
+resting = seen("resting after a failure", lambda v: v.now_s < v.rest_until_s)
+engine_missing = seen("the engine is not running", lambda v: v.engine is None)
+engine_primary = seen(
+    "the engine is primary", lambda v: v.engine is not None and v.engine.role == "primary"
+)
+wanted = seen("it was started before", lambda v: v.wanted)
+from_stop = seen("it was stopped before", lambda v: v.from_stop)
+stop_wished = wished(Wish.STOP)
+
+peer_serving = seen("the peer serves", links.peer_serving)
+peer_heard = seen("the peer is heard", links.peer_heard)
+peer_silent = seen("the peer is silent", links.peer_silent)
+peer_lost = seen("heartbeats and link are silent", links.peer_lost)
+peer_left = seen(
+    "the peer says it does not serve",
+    lambda v: links.peer_idle(v, State.STOP, State.WAIT),
+)
+nobody_serves = seen(
+    "both are secondary",
+    lambda v: (
+        links.peer_idle(v, State.SECOND)
+        and v.peer is not None
+        and v.peer.offer is None
+        and v.now_s - v.since_s >= _patience_s(v) - 0.001
+    ),
+)
+second_gone = seen("the secondary is gone", links.second_gone)
+other_wins = seen("both serve and the other has precedence", links.other_wins)
+both_serve = seen("both serve", links.peer_serving)
+split_seen = seen("this was said before", lambda v: v.split_seen)
+
+copy_is_current = seen("this copy is current", copy_current)
+takes_over = seen("failover is on", lambda v: v.settings.failover)
+offered = seen(
+    "the peer offers the service",
+    lambda v: (
+        links.peer_heard(v)
+        and v.peer is not None
+        and v.peer.offer is not None
+        and v.peer.offer_epoch >= v.epoch
+        and not v.peer.serving
+    ),
+)
+offered_for_good = offered & seen(
+    "because it stops", lambda v: v.peer is not None and v.peer.offer is Offer.STOP
+)
+offering = seen("this node offers the service", lambda v: v.offer is not None)
+
+second_synced = seen(
+    "the secondary has everything",
+    lambda v: (
+        links.link_up(v)
+        and v.engine is not None
+        and v.engine.peer_up_to_date
+        and links.peer_heard(v)
+        and v.peer is not None
+        and v.peer.state is State.SECOND
+    ),
+)
+peer_failed = seen(
+    "the application failed there not long ago", lambda v: v.peer is not None and v.peer.failed
+)
+failed_here = seen("the application failed here not long ago", recently_failed)
+peer_is_home = seen("the peer is the default primary", lambda v: _home(v) == v.settings.peer)
+swap_due = seen("a swap back is due", lambda v: v.swap_due)
+loops_spent = seen(
+    "max_loops is reached",
+    lambda v: len(recent(v.loops_s, v.now_s, v.settings.loop_interval_s)) >= v.settings.max_loops,
+)
+disk_failed = seen(
+    "the disk failed",
+    lambda v: v.engine is not None and v.engine.failed in ("io_error", "read_only"),
+)
+
+forced = Guard("forced", lambda _v, e: isinstance(e, PrimAsked) and e.force)
+at_engine = failed_at("an engine command", BecomePrimary)
+at_handover = failed_at("the engine's hand-over", BecomeSecondary)
+at_app_stop = failed_at("the stop of the application", StopApplication)
+alone_refused = Guard(
+    "it was continue alone",
+    lambda _v, e: isinstance(e, AsideFailed) and isinstance(e.action, ContinueAlone),
+)
+tripped_none = _tripped("none")
+tripped_stop = _tripped("stop")
+tripped_failover = _tripped("failover") | _tripped("wait")
+
+found_serving = _found(
+    "a primary engine and the application run",
+    lambda e: e.engine is not None and e.engine.role == "primary" and e.application_runs,
+)
+found_primary = _found(
+    "a primary engine runs", lambda e: e.engine is not None and e.engine.role == "primary"
+)
+found_secondary = _found(
+    "a secondary engine runs", lambda e: e.engine is not None and e.engine.role == "secondary"
+)
+found_engine = _found("an engine runs", lambda e: e.engine is not None)
+found_alone = _found("alone", lambda e: e.engine is not None and e.engine.alone)
+
+may_serve = seen("this node may serve", lambda v: standing(v) is Standing.MAY_SERVE)
+may_prim = seen("nothing speaks against this data", prim_permitted)
+comparing = seen("the comparison is not known yet", lambda v: standing(v) is Standing.COMPARING)
+equals = seen(
+    "the peer waits with the same data",
+    lambda v: (
+        v.relation is Relation.EQUAL
+        and links.peer_idle(v, State.WAIT)
+        and v.peer is not None
+        and v.peer.generation is not None
+    ),
+)
+strangers = seen("the data have nothing in common", lambda v: v.relation is Relation.UNRELATED)
+must_compare = seen(
+    "there are new generations to compare", lambda v: _pair(v) not in (None, v.asked)
+)
+peer_follows = seen("the peer is secondary", lambda v: links.peer_idle(v, State.SECOND))
+_granted = seen(
+    "the peer granted it",
+    lambda v: v.claim > 0 and v.peer is not None and v.peer.grants == v.claim and not v.grants,
+)
+clear = peer_silent | _granted
+unclaimed = seen("nothing claimed yet", lambda v: v.claim == 0)
+
+
+def _patience_s(view: View) -> float:
+    return view.settings.offer_timeout_s if view.offer else view.settings.heartbeat_timeout_s
+
+
+def _home(view: View) -> str:
+    wish = view.settings.default_primary
+    if wish == "none":
+        return view.settings.node
+    if wish == "last":
+        return view.settings.peer if view.took_over else view.settings.node
+    return wish
+
+
+def _pair(view: View) -> tuple[str, str] | None:
+    """The two generations that a comparison would be about."""
+    if view.engine is None or not links.peer_heard(view):
+        return None
+    theirs = view.peer.generation if view.peer else None
+    if theirs is None:
+        return None
+    return fingerprint(view)
+
+
+def fingerprint(view: View) -> tuple[str, str]:
+    """What the answer of a comparison depends on."""
+    mine = view.engine.generation if view.engine else None
+    theirs = view.peer.generation if view.peer else None
+    return (repr(mine), repr(theirs))

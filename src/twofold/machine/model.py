@@ -1,0 +1,272 @@
+"""What the machine knows: one immutable `View` of one module on this node.
+
+A view has three kinds of knowledge, and nothing else takes part in a decision:
+
+- what *we decided* (state, job, wish, claim, offer, epoch ...): changed only by a decision;
+- what we were *told* (the engine's status, the peer's report): changed only by `step.absorb`;
+- what a person *set* (settings): changed only by a new configuration.
+
+A `job` is the one list of slow actions that is being carried out now; while it runs the state is
+Transient. `epoch` is the highest epoch this node has ever used: it is on disk before it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import Enum
+
+from twofold.errors import OperatorError
+
+
+class Kind(Enum):
+    MIRROR = "mirror"
+    FARM = "farm"
+    LIGHT = "light"
+
+
+class State(Enum):
+    STOP = "STOP"
+    WAIT = "WAIT"
+    ALONE = "ALONE"
+    PRIM = "PRIM"
+    SECOND = "SECOND"
+
+
+class Readiness(Enum):
+    NOT_READY = "NotReady"
+    TRANSIENT = "Transient"
+    READY = "Ready"
+
+
+SERVING = frozenset({State.ALONE, State.PRIM})
+
+
+class Job(Enum):
+    """What is being done now; the value completes the sentence "this node is ..."."""
+
+    CLEANING = "cleaning up what an earlier run left"
+    STARTING = "starting the replication engine"
+    ADOPTING = "finding its running parts again"
+    SERVING = "starting to serve"
+    FOLLOWING = "becoming the secondary"
+    RESTARTING = "restarting the application"
+    HANDING_OVER = "handing the service over"
+    STEPPING_ASIDE = "giving up the service, which the other node has"
+    RECOVERING = "stopping what was running"
+    STOPPING = "stopping"
+    FORCING = "stopping by force"
+
+
+class Wish(Enum):
+    """What a person asked of this node, until it is reached."""
+
+    NONE = "none"
+    START = "start"
+    PRIM = "prim"
+    PRIM_FORCED = "prim --yes"
+    SECOND = "second"
+    STOP = "stop"
+
+
+class Offer(Enum):
+    """Why a node that served gave the service to its peer."""
+
+    SWAP = "swap"
+    FAILOVER = "failover"
+    STOP = "stop"
+
+
+class Relation(Enum):
+    """How our data compares with the peer's; the engine tells (`reconcile`)."""
+
+    EQUAL = "equal"
+    MINE_NEWER = "mine_newer"
+    THEIRS_NEWER = "theirs_newer"
+    MINE_BLANK = "mine_blank"
+    THEIRS_BLANK = "theirs_blank"
+    BOTH_BLANK = "both_blank"
+    DIVERGED = "diverged"
+    UNRELATED = "unrelated"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Which version of the data a node has; made and kept by the engine."""
+
+    current: str = "0"
+    base: str = "0"
+    history: tuple[str, ...] = ()
+    role: str = "none"
+    clean: bool = True
+    sole: bool = False
+    sync_target: bool = False
+    outdated: bool = False
+    epoch: int = 0
+
+    @property
+    def blank(self) -> bool:
+        return self.current.strip("0") == ""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine's last status, as far as decisions need it."""
+
+    role: str = "none"  # none, primary, secondary
+    epoch: int = 0
+    alone: bool = False
+    link_up: bool = False
+    link_silent_s: float | None = None
+    up_to_date: bool = False
+    peer_up_to_date: bool = False
+    frozen: bool = False
+    resync_percent: float | None = None
+    refused: str | None = None
+    failed: str | None = None
+    failed_text: str = ""
+    generation: Generation = field(default_factory=Generation)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a node says about one module in each heartbeat."""
+
+    state: State = State.STOP
+    readiness: Readiness = Readiness.NOT_READY
+    busy: bool = False
+    epoch: int = 0
+    took_over: bool = False
+    up_to_date: bool = False
+    leaving: bool = False
+    offer: Offer | None = None
+    offer_epoch: int = 0
+    claim: int = 0
+    grants: int = 0
+    failed: bool = False
+    generation: Generation | None = None
+    digest: str = ""
+
+    @property
+    def serving(self) -> bool:
+        return self.state in SERVING
+
+
+@dataclass(frozen=True)
+class Settings:
+    node: str = "a"
+    peer: str = "b"
+    heartbeat_timeout_s: float = 3.0
+    default_primary: str = "none"  # none, last, or a node
+    failover: bool = True
+    max_loops: int = 3
+    loop_interval_s: float = 86400.0
+    offer_timeout_s: float = 10.0
+    retry_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class View:
+    settings: Settings = field(default_factory=Settings)
+    now_s: float = 0.0
+
+    # decided
+    state: State = State.STOP
+    since_s: float = 0.0
+    job: Job | None = None
+    wish: Wish = Wish.NONE
+    wanted: bool = False  # a person started it: start it again after a reboot
+    from_stop: bool = False  # `prim` came in STOP: refused, it goes back there
+    epoch: int = 0
+    claim: int = 0
+    offer: Offer | None = None
+    offer_epoch: int = 0
+    took_over: bool = False
+    swap_due: bool = False
+    split_seen: bool = False
+    loops_s: tuple[float, ...] = ()
+    failed_at_s: float | None = None
+    rest_until_s: float = 0.0
+    asked: tuple[str, str] = ("", "")  # generations last given to the engine to compare
+    trouble: str = ""  # the last thing that went wrong here, for people
+    failovers: int = 0
+
+    # told
+    engine: Engine | None = None
+    engine_gone: str = ""
+    link_quiet_since_s: float = 0.0
+    peer: Report | None = None
+    peer_heard_s: float = 0.0  # at the start: when we began to listen
+    grants: int = 0
+    relation: Relation | None = None
+    peer_alone_epoch: int = 0
+    synced_epoch: int = 0
+
+
+REMEMBERED = (
+    "wanted",
+    "epoch",
+    "offer",
+    "offer_epoch",
+    "took_over",
+    "peer_alone_epoch",
+    "synced_epoch",
+    "failovers",
+)
+"""The fields of a view that must survive a crash; `wire.statefile` is their format."""
+
+assert set(REMEMBERED) <= {f.name for f in fields(View)}
+
+
+def readiness(view: View) -> Readiness:
+    """Transient while something is being done or copied, NotReady while waiting for the world."""
+    if view.state is State.STOP:
+        return Readiness.TRANSIENT if view.job else Readiness.NOT_READY
+    if view.job is not None:
+        return Readiness.TRANSIENT
+    if view.state is State.WAIT:
+        return Readiness.NOT_READY
+    if view.state is State.SECOND:
+        return Readiness.READY if copy_current(view) else Readiness.TRANSIENT
+    return Readiness.READY
+
+
+def copy_current(view: View) -> bool:
+    """This SECOND has everything the primary ever acknowledged, as far as it was told."""
+    engine = view.engine
+    return engine is not None and engine.up_to_date and view.peer_alone_epoch <= view.synced_epoch
+
+
+def report(view: View, digest: str = "") -> Report:
+    """What this node tells its peer."""
+    engine = view.engine
+    return Report(
+        state=view.state,
+        readiness=readiness(view),
+        busy=view.job is not None,
+        epoch=view.epoch,
+        took_over=view.took_over,
+        up_to_date=copy_current(view),
+        leaving=view.state is State.STOP or view.job in (Job.STOPPING, Job.FORCING),
+        offer=view.offer,
+        offer_epoch=view.offer_epoch,
+        claim=view.claim,
+        grants=view.grants,
+        failed=recently_failed(view),
+        generation=engine.generation if engine else None,
+        digest=digest,
+    )
+
+
+def recently_failed(view: View) -> bool:
+    """The application failed here not long ago: do not hand it back."""
+    at = view.failed_at_s
+    return at is not None and view.now_s - at < min(view.settings.loop_interval_s, 3600.0)
+
+
+def check_kind(kind: Kind) -> None:
+    """Raises for the kinds that have their place but no rules yet."""
+    if kind is not Kind.MIRROR:
+        raise OperatorError(
+            f"modules of kind {kind.value!r} are not supported yet",
+            'Use kind = "mirror" in [module], or remove the module.',
+        )

@@ -1,0 +1,96 @@
+"""What a decision makes this node remember: named, pure changes of a view.
+
+A note is applied when the decision is made, before its first action; what must survive a crash is
+on disk by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from twofold.machine.events import (
+    AsideFailed,
+    CheckerTripped,
+    EngineGone,
+    Event,
+    JobFailed,
+    ServiceExited,
+    StopAsked,
+)
+from twofold.machine.guards import fingerprint
+from twofold.machine.model import Offer, View, Wish
+from twofold.machine.verdicts import recent
+
+
+@dataclass(frozen=True)
+class Note:
+    name: str
+    apply: Callable[[View, Event], View]
+
+
+def next_epoch(view: View) -> int:
+    """Higher than any epoch this node has used, granted or heard of."""
+    seen = [view.epoch, view.offer_epoch, view.peer_alone_epoch, view.grants, view.claim - 1]
+    seen += [view.engine.epoch, view.engine.generation.epoch] if view.engine else []
+    seen += [view.peer.epoch, view.peer.offer_epoch] if view.peer else []
+    return max(seen) + 1
+
+
+def wish(value: Wish) -> Note:
+    return Note(f"wish {value.value}", lambda v, _e: replace(v, wish=value))
+
+
+def offer(value: Offer) -> Note:
+    return Note(f"offer: {value.value}", lambda v, _e: replace(v, offer=value, offer_epoch=v.epoch))
+
+
+def _trouble(view: View, event: Event) -> View:
+    match event:
+        case JobFailed(text=text) | AsideFailed(text=text) | EngineGone(text=text):
+            return replace(view, trouble=text)
+        case ServiceExited(service=service, text=text):
+            return replace(view, trouble=f"service {service}: {text}")
+        case CheckerTripped(checker=checker, text=text):
+            return replace(view, trouble=f"checker {checker}: {text}")
+        case _:
+            return view
+
+
+def _count_loop(view: View, event: Event) -> View:
+    kept = recent(view.loops_s, view.now_s, view.settings.loop_interval_s)
+    return _trouble(replace(view, loops_s=(*kept, view.now_s)), event)
+
+
+def _unwanted(view: View, event: Event) -> View:
+    kept = isinstance(event, StopAsked) and event.keep_wanted
+    return replace(view, wanted=view.wanted and kept)
+
+
+def _rest(view: View, event: Event) -> View:
+    return _trouble(replace(view, rest_until_s=view.now_s + view.settings.retry_s), event)
+
+
+def _failed_here(view: View, event: Event) -> View:
+    return _trouble(replace(view, failed_at_s=view.now_s), event)
+
+
+WANTED = Note("wanted", lambda v, _e: replace(v, wanted=True))
+UNWANTED = Note("not wanted", _unwanted)
+FROM_STOP = Note("came from STOP", lambda v, _e: replace(v, from_stop=True))
+CLAIM = Note("claim the next epoch", lambda v, _e: replace(v, claim=next_epoch(v)))
+NO_CLAIM = Note("no claim", lambda v, _e: replace(v, claim=0))
+NO_OFFER = Note("no offer", lambda v, _e: replace(v, offer=None, offer_epoch=0))
+COUNT_LOOP = Note("count a loop", _count_loop)
+FRESH_LOOPS = Note("forget loops", lambda v, _e: replace(v, loops_s=(), failed_at_s=None))
+TROUBLE = Note("remember the failure", _trouble)
+NO_TROUBLE = Note("no trouble", lambda v, _e: replace(v, trouble=""))
+REST = Note("rest a while", _rest)
+FAILED_HERE = Note("the application failed here", _failed_here)
+TOOK_OVER = Note("took over", lambda v, _e: replace(v, took_over=True, failovers=v.failovers + 1))
+STAYED = Note("did not take over", lambda v, _e: replace(v, took_over=False))
+SWAP_DUE = Note("swap back", lambda v, _e: replace(v, swap_due=True))
+SWAP_DONE = Note("no swap back", lambda v, _e: replace(v, swap_due=False))
+SPLIT_SEEN = Note("split seen", lambda v, _e: replace(v, split_seen=True))
+ASKED = Note("asked", lambda v, _e: replace(v, asked=fingerprint(v), relation=None))
+FORGET_ASKED = Note("compare again", lambda v, _e: replace(v, asked=("", ""), relation=None))

@@ -1,0 +1,158 @@
+"""ALONE and PRIM: how a job that began there ends, above all the hand-over.
+
+The service is offered (see `Offer`) only when the application is stopped, the address released and
+the engine has handed over, so the application never runs on both sides; what fails before that
+goes back to serving here.
+"""
+
+from __future__ import annotations
+
+from twofold.machine import guards as g
+from twofold.machine import notes as n
+from twofold.machine.actions import (
+    BecomePrimary,
+    BecomeSecondary,
+    ReleaseAddress,
+    StartApplication,
+    StopApplication,
+    StopEngine,
+)
+from twofold.machine.events import (
+    JobDone,
+    JobFailed,
+)
+from twofold.machine.model import Job, Offer, State, Wish
+from twofold.machine.rule import Answer, Rule, Severity
+from twofold.machine.rules_stopped import SERVE_NOTES, START_PRIMARY
+
+WAIT, ALONE, PRIM, SECOND = State.WAIT, State.ALONE, State.PRIM, State.SECOND
+BOTH = (ALONE, PRIM)
+
+HAND_OVER = (StopApplication("primary"), ReleaseAddress(), BecomeSecondary())
+STOP_HERE = (StopApplication("primary"), StopApplication("both"), ReleaseAddress(), StopEngine())
+FORCE = (ReleaseAddress(), StopEngine(abort=True))
+RESTART = (StopApplication("primary"), StartApplication("both"), StartApplication("primary"))
+
+SERVING_JOBS: tuple[Rule, ...] = (
+    Rule(
+        given=BOTH,
+        on=(JobDone,),
+        when=g.ended(Job.SERVING, Job.RESTARTING, Job.ADOPTING),
+        ends_job=True,
+        sets=(n.NO_TROUBLE,),
+        answer=Answer.ACCEPT,
+        because="{node} serves",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.SERVING) & g.at_engine,
+        then=WAIT,
+        job=Job.RECOVERING,
+        do=(ReleaseAddress(), StopApplication("primary"), StopApplication("both")),
+        sets=(n.REST, n.COUNT_LOOP),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the engine refused to serve: {text}",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.SERVING, Job.RESTARTING) & g.second_synced & ~g.peer_failed,
+        job=Job.HANDING_OVER,
+        do=HAND_OVER,
+        sets=(n.FAILED_HERE, n.COUNT_LOOP),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the application does not start here ({text}), so {peer} gets it back",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.SERVING, Job.RESTARTING) & g.loops_spent,
+        then=WAIT,
+        job=Job.STOPPING,
+        do=STOP_HERE,
+        sets=(n.FAILED_HERE, n.wish(Wish.STOP)),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the application does not start ({text}), {max_loops} attempts are enough",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.SERVING, Job.RESTARTING, Job.ADOPTING),
+        job=Job.SERVING,
+        do=(StopApplication("primary"), *START_PRIMARY),
+        sets=(n.FAILED_HERE, n.COUNT_LOOP),
+        severity=Severity.ALARM,
+        because="the application does not start ({text}); there is nobody else, so once more",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobDone,),
+        when=g.ended(Job.HANDING_OVER) & g.stop_wished,
+        then=WAIT,
+        job=Job.STOPPING,
+        do=(StopApplication("both"), StopEngine()),
+        sets=(n.offer(Offer.STOP),),
+        because="the application is stopped and everything is on {peer}, which may take over now",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobDone,),
+        when=g.ended(Job.HANDING_OVER) & g.failed_here,
+        then=SECOND,
+        job=Job.FOLLOWING,
+        do=(StartApplication("second"),),
+        sets=(n.offer(Offer.FAILOVER), n.SWAP_DONE),
+        because="the application failed here; everything is on {peer}, which may take over now",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobDone,),
+        when=g.ended(Job.HANDING_OVER),
+        then=SECOND,
+        job=Job.FOLLOWING,
+        do=(StartApplication("second"),),
+        sets=(n.offer(Offer.SWAP), n.SWAP_DONE),
+        because="the application is stopped and everything is on {peer}, which may take over now",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.HANDING_OVER) & (g.stop_wished | g.failed_here),
+        then=WAIT,
+        job=Job.FORCING,
+        do=FORCE,
+        sets=(n.TROUBLE, n.wish(Wish.STOP)),
+        severity=Severity.ALARM,
+        because="an orderly hand-over failed ({text}), so this node stops by force",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.HANDING_OVER) & g.at_handover,
+        job=Job.SERVING,
+        do=(BecomePrimary(alone=False), *START_PRIMARY),
+        sets=(n.TROUBLE,),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the hand-over failed ({text}), so {node} goes on serving",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.HANDING_OVER),
+        job=Job.SERVING,
+        do=START_PRIMARY,
+        sets=(n.TROUBLE,),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the hand-over failed ({text}), so {node} goes on serving",
+    ),
+)
+
+
+# What a secondary that takes over remembers: the same as at any other start, and that it did.
+TAKE_OVER_NOTES = (*(note for note in SERVE_NOTES if note is not n.STAYED), n.TOOK_OVER)

@@ -1,0 +1,294 @@
+"""ALONE and PRIM: keep serving, hand over, give up, stop.
+
+Order contracts: to serve is engine first, then address, then application; to leave is application,
+address, engine. Who has lost its epoch lets go of the address first. A hand-over is offered (see
+`Offer`) only when the engine has handed over, so the application never runs on both sides.
+"""
+
+from __future__ import annotations
+
+from twofold.machine import guards as g
+from twofold.machine import notes as n
+from twofold.machine.actions import (
+    AnnounceAddress,
+    BecomeSecondary,
+    ContinueAlone,
+    EnsureEngine,
+    ReleaseAddress,
+    StopApplication,
+    StopEngine,
+)
+from twofold.machine.events import (
+    FACTS,
+    AsideFailed,
+    CheckerTripped,
+    PrimAsked,
+    RestartAsked,
+    SecondAsked,
+    ServiceExited,
+    StartAsked,
+    StopAsked,
+    SwapAsked,
+)
+from twofold.machine.model import Job, Wish
+from twofold.machine.rule import Answer, Rule, Severity
+from twofold.machine.rules_handover import (
+    ALONE,
+    BOTH,
+    FORCE,
+    HAND_OVER,
+    PRIM,
+    RESTART,
+    SERVING_JOBS,
+    STOP_HERE,
+    WAIT,
+)
+
+SPLIT: tuple[Rule, ...] = (
+    Rule(
+        given=BOTH,
+        on=FACTS,
+        when=g.other_wins & ~g.stop_wished,
+        then=WAIT,
+        job=Job.STEPPING_ASIDE,
+        instead=True,
+        do=(ReleaseAddress(), StopApplication("primary"), BecomeSecondary()),
+        sets=(n.wish(Wish.START), n.SWAP_DONE),
+        severity=Severity.ALARM,
+        because="both nodes served; {peer} has precedence, so {node} gives up and follows it",
+    ),
+    Rule(
+        given=BOTH,
+        on=FACTS,
+        when=g.both_serve & ~g.split_seen & ~g.other_wins,
+        do=(AnnounceAddress(),),
+        sets=(n.SPLIT_SEEN,),
+        severity=Severity.ALARM,
+        because="both nodes served; {node} has precedence and stays, {peer} must give up",
+    ),
+)
+
+LOST_SECOND: tuple[Rule, ...] = (
+    Rule(
+        given=(PRIM,),
+        on=FACTS,
+        when=g.second_gone & g.engine_primary,
+        then=ALONE,
+        do=(ContinueAlone(),),
+        sets=(n.SWAP_DONE,),
+        severity=Severity.ALARM,
+        because="{peer} is gone or cannot be reached, so {node} goes on alone",
+    ),
+    Rule(
+        given=BOTH,
+        on=(AsideFailed,),
+        when=g.alone_refused,
+        then=WAIT,
+        job=Job.STEPPING_ASIDE,
+        instead=True,
+        do=(ReleaseAddress(), StopApplication("primary"), StopEngine(abort=True)),
+        sets=(n.REST, n.COUNT_LOOP),
+        severity=Severity.ALARM,
+        because="the engine may not go on alone ({text}), so {node} stops serving",
+    ),
+)
+
+SERVING_ASKED: tuple[Rule, ...] = (
+    Rule(
+        given=BOTH,
+        on=(StartAsked, PrimAsked),
+        when=~g.stop_wished,
+        answer=Answer.ACCEPT,
+        because="{node} serves already",
+    ),
+    Rule(
+        given=BOTH,
+        on=(SecondAsked,),
+        answer=Answer.REFUSE,
+        because="{node} serves; use `twofold swap` to move the service to {peer}",
+    ),
+    Rule(
+        given=BOTH,
+        on=(StopAsked,),
+        when=g.doing(Job.HANDING_OVER),
+        answer=Answer.REFUSE,
+        because="not possible now: {node} is {job}; try again when that has ended",
+    ),
+    Rule(
+        given=BOTH,
+        on=(StopAsked,),
+        when=g.second_synced,
+        job=Job.HANDING_OVER,
+        instead=True,
+        do=HAND_OVER,
+        sets=(n.UNWANTED, n.wish(Wish.STOP)),
+        answer=Answer.ACCEPT,
+        because="{by} asked for a stop; {peer} takes over as soon as the application is stopped",
+    ),
+    Rule(
+        given=BOTH,
+        on=(StopAsked,),
+        then=WAIT,
+        job=Job.STOPPING,
+        instead=True,
+        do=STOP_HERE,
+        sets=(n.UNWANTED, n.wish(Wish.STOP)),
+        answer=Answer.ACCEPT,
+        because="{by} asked for a stop; nobody can take over, so the service ends",
+    ),
+    Rule(
+        given=BOTH,
+        on=(SwapAsked,),
+        when=g.second_synced,
+        job=Job.HANDING_OVER,
+        do=HAND_OVER,
+        sets=(n.FRESH_LOOPS,),
+        answer=Answer.ACCEPT,
+        because="{by} asked for a swap: the application stops here, then starts on {peer}",
+    ),
+    Rule(
+        given=BOTH,
+        on=(SwapAsked,),
+        when=~g.busy,
+        answer=Answer.REFUSE,
+        because="swap refused: {peer} is not an up-to-date SECOND; `twofold state` says why",
+    ),
+    Rule(
+        given=BOTH,
+        on=(RestartAsked,),
+        job=Job.RESTARTING,
+        do=RESTART,
+        sets=(n.FRESH_LOOPS,),
+        answer=Answer.ACCEPT,
+        because="{by} asked for a restart of the application",
+    ),
+)
+
+FAILURES: tuple[Rule, ...] = (
+    Rule(
+        given=BOTH,
+        on=(CheckerTripped,),
+        when=g.tripped_none,
+        severity=Severity.ALARM,
+        because="{what} failed ({text}); its action is none",
+    ),
+    Rule(
+        given=BOTH,
+        on=(CheckerTripped,),
+        when=g.tripped_stop,
+        then=WAIT,
+        job=Job.STOPPING,
+        do=STOP_HERE,
+        sets=(n.FAILED_HERE, n.wish(Wish.STOP)),
+        severity=Severity.ALARM,
+        because="{what} failed ({text}); its action is stop",
+    ),
+    Rule(
+        given=BOTH,
+        on=(CheckerTripped,),
+        when=g.tripped_failover & g.second_synced & ~g.peer_failed & ~g.loops_spent,
+        job=Job.HANDING_OVER,
+        do=HAND_OVER,
+        sets=(n.FAILED_HERE, n.COUNT_LOOP),
+        severity=Severity.ALARM,
+        because="{what} failed ({text}), so {peer} takes over",
+    ),
+    Rule(
+        given=BOTH,
+        on=(CheckerTripped, ServiceExited),
+        when=g.loops_spent & g.second_synced & ~g.peer_failed,
+        job=Job.HANDING_OVER,
+        do=HAND_OVER,
+        sets=(n.FAILED_HERE, n.wish(Wish.STOP)),
+        severity=Severity.ALARM,
+        because="{what} failed again ({text}), {max_loops} times is enough: {peer} takes over",
+    ),
+    Rule(
+        given=BOTH,
+        on=(CheckerTripped, ServiceExited),
+        when=g.loops_spent,
+        then=WAIT,
+        job=Job.STOPPING,
+        do=STOP_HERE,
+        sets=(n.FAILED_HERE, n.wish(Wish.STOP)),
+        severity=Severity.ALARM,
+        because="{what} failed again ({text}), {max_loops} times is enough: the module stops",
+    ),
+    Rule(
+        given=BOTH,
+        on=(CheckerTripped, ServiceExited),
+        job=Job.RESTARTING,
+        do=RESTART,
+        sets=(n.FAILED_HERE, n.COUNT_LOOP),
+        severity=Severity.ALARM,
+        because="{what} failed ({text}), so the application is restarted here",
+    ),
+)
+
+SERVING_FACTS: tuple[Rule, ...] = (
+    Rule(
+        given=BOTH,
+        on=FACTS,
+        when=g.engine_missing & g.loops_spent,
+        then=WAIT,
+        job=Job.STOPPING,
+        do=(ReleaseAddress(), StopApplication("primary"), StopApplication("both")),
+        sets=(n.wish(Wish.STOP),),
+        severity=Severity.ALARM,
+        because="the engine failed again, {max_loops} times is enough: the module stops",
+    ),
+    Rule(
+        given=BOTH,
+        on=FACTS,
+        when=g.engine_missing,
+        then=WAIT,
+        job=Job.RECOVERING,
+        do=(*FORCE, StopApplication("primary"), StopApplication("both"), EnsureEngine()),
+        sets=(n.COUNT_LOOP, n.SWAP_DONE),
+        severity=Severity.ALARM,
+        because="the engine ended by itself, so what stood on it is stopped",
+    ),
+    Rule(
+        given=BOTH,
+        on=FACTS,
+        when=g.disk_failed & g.second_synced & ~g.peer_failed,
+        job=Job.HANDING_OVER,
+        do=HAND_OVER,
+        sets=(n.FAILED_HERE, n.COUNT_LOOP),
+        severity=Severity.ALARM,
+        because="this node's disk failed, so {peer} takes over",
+    ),
+    Rule(
+        given=(ALONE,),
+        on=FACTS,
+        when=g.second_synced & g.peer_is_home & ~g.peer_failed & ~g.busy,
+        then=PRIM,
+        sets=(n.SWAP_DUE,),
+        because="{peer} has everything again, and is to have the service back",
+    ),
+    Rule(
+        given=(ALONE,),
+        on=FACTS,
+        when=g.second_synced & ~g.busy,
+        then=PRIM,
+        because="{peer} has everything, so each write is on both nodes again",
+    ),
+    Rule(
+        given=(PRIM,),
+        on=FACTS,
+        when=g.swap_due & g.second_synced & ~g.peer_failed,
+        job=Job.HANDING_OVER,
+        do=HAND_OVER,
+        sets=(n.SWAP_DONE,),
+        because="{peer} is the default primary and has everything again",
+    ),
+)
+
+SERVING_RULES: tuple[Rule, ...] = (
+    *SPLIT,
+    *LOST_SECOND,
+    *SERVING_JOBS,
+    *SERVING_ASKED,
+    *FAILURES,
+    *SERVING_FACTS,
+)

@@ -1,0 +1,212 @@
+"""`absorb` takes an event's news into the view; `step` picks the row and makes it a decision.
+
+Both are pure. The driver does, for each event: `view = absorb(view, event)`, `decision =
+step(view, event)`, saves `decision.view` where it must survive, and performs `decision.do`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from twofold.errors import BrokenInvariant
+from twofold.machine.actions import (
+    Action,
+    BecomePrimary,
+    BecomeSecondary,
+    ContinueAlone,
+)
+from twofold.machine.events import (
+    AsideFailed,
+    CheckerTripped,
+    EngineChanged,
+    EngineGone,
+    Event,
+    Found,
+    JobDone,
+    JobFailed,
+    PeerHeard,
+    PrimAsked,
+    RelationKnown,
+    ServiceExited,
+)
+from twofold.machine.links import peer_heard
+from twofold.machine.model import SERVING, Engine, Job, Report, State, View, Wish
+from twofold.machine.notes import next_epoch
+from twofold.machine.rule import Answer, Rule, Severity
+from twofold.machine.rules import RULES
+from twofold.machine.standing import standing
+
+
+@dataclass(frozen=True)
+class Decision:
+    rule: Rule
+    view: View  # after the decision
+    do: tuple[Action, ...]
+    because: str
+    before: State
+
+    @property
+    def job(self) -> Job | None:
+        return self.rule.job
+
+    @property
+    def answer(self) -> Answer | None:
+        return self.rule.answer
+
+    @property
+    def changed(self) -> bool:
+        """Something was decided, so more may follow: look again."""
+        return bool(self.do or self.rule.sets or self.rule.ends_job) or (
+            self.view.state is not self.before
+        )
+
+    @property
+    def loud(self) -> bool:
+        return self.rule.severity is not Severity.QUIET
+
+
+def absorb(view: View, event: Event, now_s: float) -> View:
+    """The view with the event's news in it, and the time it came."""
+    view = replace(view, now_s=max(now_s, view.now_s))
+    match event:
+        case PeerHeard(report=report):
+            return _hear(view, report)
+        case EngineChanged(engine=engine):
+            return _learn(view, engine)
+        case EngineGone(text=text):
+            return replace(view, engine=None, engine_gone=text, relation=None, asked=("", ""))
+        case Found(engine=engine) if engine is not None:
+            return _learn(view, engine)
+        case RelationKnown(relation=relation):
+            return replace(view, relation=relation)
+        case _:
+            if view.grants and not peer_heard(view):
+                return replace(view, grants=0)  # who is lost holds no claim
+            return view
+
+
+def _hear(view: View, report: Report) -> View:
+    alone_epoch = report.epoch if report.state is State.ALONE else 0
+    return replace(
+        view,
+        peer=report,
+        peer_heard_s=view.now_s,
+        grants=_grant(view, report),
+        peer_alone_epoch=max(view.peer_alone_epoch, alone_epoch),
+        relation=None if report.generation is None else view.relation,
+        asked=("", "") if report.generation is None else view.asked,
+        split_seen=view.split_seen and report.serving,
+    )
+
+
+def _grant(view: View, report: Report) -> int:
+    """The peer's claim that this node agrees to; while it does, it claims nothing for itself.
+
+    The first by name goes first when both claim. Never granted by one that serves or may take over.
+    """
+    if not report.claim or view.state in (*SERVING, State.SECOND):
+        return 0
+    mine_first = view.claim > 0 and view.settings.node < view.settings.peer
+    return 0 if mine_first else report.claim
+
+
+def _learn(view: View, engine: Engine) -> View:
+    before = view.engine
+    quiet_since_s = view.link_quiet_since_s
+    if engine.link_up:
+        quiet_since_s = view.now_s
+    elif before is None or before.link_up:
+        quiet_since_s = view.now_s - (engine.link_silent_s or 0.0)
+    followed = engine.role == "secondary" and engine.link_up and engine.up_to_date
+    newly = followed and not (before is not None and before.link_up and before.up_to_date)
+    heard_epoch = view.peer.epoch if view.peer else 0
+    return replace(
+        view,
+        engine=engine,
+        engine_gone="",
+        link_quiet_since_s=quiet_since_s,
+        synced_epoch=max(view.synced_epoch, heard_epoch, view.peer_alone_epoch)
+        if newly
+        else view.synced_epoch,
+    )
+
+
+def step(view: View, event: Event) -> Decision:
+    """The first row that fits, with its blanks filled in."""
+    rule = choose(view, event)
+    after = view
+    if rule.job is not None:
+        after = replace(after, job=rule.job)
+    if rule.ends_job:
+        after = replace(after, job=None)
+    do: list[Action] = []
+    for action in rule.do:
+        filled = _fill(after, action)
+        if isinstance(filled, BecomePrimary | BecomeSecondary | ContinueAlone):
+            after = replace(after, epoch=max(after.epoch, filled.epoch))
+        do.append(filled)
+    for note in rule.sets:
+        after = note.apply(after, event)
+    if rule.then is not None and rule.then is not after.state:
+        after = replace(after, state=rule.then, since_s=view.now_s)
+    return Decision(rule, after, tuple(do), sentence(rule.because, view, event), view.state)
+
+
+def choose(view: View, event: Event) -> Rule:
+    for rule in RULES:
+        if view.state not in rule.given or type(event) not in rule.on:
+            continue
+        if rule.job is not None and not rule.instead and _job_runs(view, event):
+            continue
+        if rule.when is None or rule.when.holds(view, event):
+            return rule
+    raise BrokenInvariant(f"no rule for {type(event).__name__} in {view.state.value}")
+
+
+def _job_runs(view: View, event: Event) -> bool:
+    """At the end of a job its successor may begin."""
+    return view.job is not None and not isinstance(event, JobDone | JobFailed)
+
+
+def _fill(view: View, action: Action) -> Action:
+    match action:
+        case BecomePrimary():
+            blank = view.engine is not None and view.engine.generation.blank
+            first = blank and view.wish in (Wish.PRIM, Wish.PRIM_FORCED)
+            return replace(action, epoch=next_epoch(view), first=first)
+        case ContinueAlone():
+            return replace(action, epoch=next_epoch(view))
+        case BecomeSecondary():
+            theirs = view.peer.epoch if view.peer else 0
+            return replace(action, epoch=max(view.epoch, theirs, 1))
+        case _:
+            return action
+
+
+def sentence(because: str, view: View, event: Event) -> str:
+    """The row's sentence with names in it."""
+    words = {
+        "node": view.settings.node,
+        "peer": view.settings.peer,
+        "peer_state": view.peer.state.value if view.peer else "unknown",
+        "job": view.job.value if view.job else "idle",
+        "timeout": f"{view.settings.heartbeat_timeout_s:g} s",
+        "max_loops": str(view.settings.max_loops),
+        "standing": standing(view).value,
+        "trouble": view.trouble,
+        "by": "",
+        "text": "",
+        "what": "",
+    }
+    match event:
+        case JobFailed(text=text) | AsideFailed(text=text) | EngineGone(text=text):
+            words["text"] = text.rstrip(".")
+        case ServiceExited(service=service, text=text):
+            words |= {"what": f"service {service}", "text": text.rstrip(".")}
+        case CheckerTripped(checker=checker, text=text):
+            words |= {"what": f"checker {checker}", "text": text.rstrip(".")}
+        case PrimAsked(by=by):
+            words["by"] = by
+        case _:
+            words["by"] = getattr(event, "by", "")
+    return because.format_map(words)

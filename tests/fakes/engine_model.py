@@ -1,0 +1,150 @@
+"""A small model of the replication engine: roles, generations, one link. No files, no time.
+
+Both the in-memory world of the scenarios and the fake engine process stand on it. It follows
+docs/internals/interfaces.md; where it is stricter than the real one, tests are stricter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from twofold.errors import MirrorRefused
+from twofold.machine.model import Engine, Generation
+
+_counter = itertools.count(1)
+
+
+def new_current(node: str) -> str:
+    return f"{next(_counter):08x}{ord(node[0]):08x}"
+
+
+@dataclass
+class EngineModel:
+    node: str
+    disk: Generation = field(default_factory=Generation)
+    running: bool = False
+    role: str = "none"
+    linked: bool = False
+    up_to_date: bool = False
+    peer_up_to_date: bool = False
+    copied: bool = False  # this secondary's resync has ended since it was linked
+
+    def start(self) -> None:
+        if not self.running:
+            self.running, self.role, self.linked, self.copied = True, "none", False, False
+            self.up_to_date = self.by_itself()
+
+    def by_itself(self) -> bool:
+        d = self.disk
+        return not d.blank and not d.sync_target and not d.outdated and d.sole
+
+    def crash(self) -> None:
+        """A power cut: only the disk remains."""
+        if self.running and self.role == "primary":
+            self.write(clean=False)
+        self.running, self.role, self.linked = False, "none", False
+
+    def write(self, **changes: object) -> None:
+        values = {**self.disk.__dict__, **changes}
+        self.disk = Generation(**values)  # type: ignore[arg-type]
+
+    def fence(self, epoch: int, strictly: bool) -> None:
+        if epoch < self.disk.epoch or (strictly and epoch == self.disk.epoch):
+            raise MirrorRefused("stale_epoch", f"epoch {epoch} is over, {self.disk.epoch} was seen")
+
+    def become_primary(self, epoch: int, alone: bool, first: bool, force: bool) -> None:
+        self.fence(epoch, strictly=True)
+        if self.disk.blank and not first and not force:
+            raise MirrorRefused("no_data", "there is no generation yet")
+        following = self.role == "secondary" and self.up_to_date
+        equal_waiting = not self.disk.sync_target and not self.disk.outdated and not alone
+        if not (first or force or self.up_to_date or following or equal_waiting):
+            raise MirrorRefused("not_up_to_date", "the other node has newer data")
+        self.role, self.up_to_date, self.linked, self.peer_up_to_date = "primary", True, False, False
+        changes: dict[str, object] = {
+            "role": "primary",
+            "epoch": epoch,
+            "outdated": False,
+            "sync_target": False,
+            "clean": False,
+        }
+        if alone or self.disk.blank:
+            changes |= self._fork()
+        self.write(**changes)
+
+    def _fork(self) -> dict[str, object]:
+        old = self.disk.current
+        return {
+            "sole": True,
+            "base": old,
+            "current": new_current(self.node),
+            "history": (old, *self.disk.history)[:8],
+        }
+
+    def become_secondary(self, epoch: int) -> None:
+        self.fence(epoch, strictly=False)
+        if self.role == "primary":
+            self.write(outdated=True, sole=False, clean=True)
+        self.role, self.linked, self.peer_up_to_date, self.copied = "secondary", False, False, False
+        self.write(role="secondary", epoch=epoch)
+
+    def continue_alone(self, epoch: int) -> None:
+        self.fence(epoch, strictly=True)
+        self.linked = self.peer_up_to_date = False
+        self.write(epoch=epoch, **self._fork())
+
+    def stop(self, abort: bool) -> None:
+        self.running, self.role, self.linked = False, "none", False
+        self.write(clean=not abort)
+
+    def link_down(self) -> None:
+        self.linked = self.peer_up_to_date = self.copied = False
+
+    def status(self) -> Engine:
+        return Engine(
+            role=self.role,
+            epoch=self.disk.epoch,
+            alone=self.disk.sole,
+            link_up=self.linked,
+            up_to_date=self.up_to_date,
+            peer_up_to_date=self.peer_up_to_date,
+            generation=self.disk,
+        )
+
+
+def relation(mine: Generation, theirs: Generation) -> str:
+    if mine.blank or theirs.blank:
+        both = mine.blank and theirs.blank
+        return "both_blank" if both else "mine_blank" if mine.blank else "theirs_blank"
+    if mine.current == theirs.current:
+        return "equal"
+    if theirs.current in mine.history:
+        return "mine_newer"
+    if mine.current in theirs.history:
+        return "theirs_newer"
+    common = set(mine.history) & set(theirs.history) - {"0"}
+    return "diverged" if common else "unrelated"
+
+
+def link(primary: EngineModel, secondary: EngineModel) -> None:
+    """The secondary has found its primary: equal data is current at once, other data is not."""
+    primary.linked = secondary.linked = True
+    if secondary.disk.current == primary.disk.current and not secondary.disk.sync_target:
+        finish_copy(primary, secondary)
+    else:
+        secondary.up_to_date = primary.peer_up_to_date = False
+        secondary.write(sync_target=True)
+
+
+def finish_copy(primary: EngineModel, secondary: EngineModel) -> None:
+    secondary.up_to_date = primary.peer_up_to_date = secondary.copied = True
+    primary.write(sole=False)
+    secondary.disk = Generation(
+        current=primary.disk.current,
+        base=primary.disk.current,
+        history=primary.disk.history,
+        role="secondary",
+        clean=False,
+        epoch=max(primary.disk.epoch, secondary.disk.epoch),
+    )

@@ -1,0 +1,102 @@
+"""The table itself: everything is decided, nothing is shadowed, every order is safe."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from twofold.machine.actions import (
+    Action,
+    BecomePrimary,
+    HoldAddress,
+    ReleaseAddress,
+    StartApplication,
+    StopApplication,
+)
+from twofold.machine.events import EVENTS, JobDone, JobFailed
+from twofold.machine.model import State
+from twofold.machine.rule import Rule
+from twofold.machine.rules import RULES
+
+
+def rows(state: State, event: type) -> list[Rule]:
+    return [r for r in RULES if state in r.given and event in r.on]
+
+
+def settles(rule: Rule) -> bool:
+    """The row fits whatever the view is."""
+    return rule.when is None and (
+        rule.job is None or rule.instead or set(rule.on) <= {JobDone, JobFailed}
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    list(itertools.product(State, EVENTS)),
+    ids=lambda x: x.value if isinstance(x, State) else x.__name__,
+)
+def test_every_event_in_every_state_ends_in_an_unconditional_row(
+    state: State, event: type
+) -> None:
+    assert settles(rows(state, event)[-1])
+
+
+def test_no_row_is_shadowed_everywhere_by_an_unconditional_one_above() -> None:
+    reachable: set[int] = set()
+    for state, event in itertools.product(State, EVENTS):
+        for rule in rows(state, event):
+            reachable.add(id(rule))
+            if settles(rule):
+                break
+    shadowed = [r for r in RULES if id(r) not in reachable]
+    assert shadowed == []
+
+
+def test_the_end_of_a_job_always_frees_the_module() -> None:
+    for rule in RULES:
+        if set(rule.on) & {JobDone, JobFailed}:
+            assert rule.ends_job or rule.job is not None, rule.because
+
+
+def test_actions_of_a_job_are_never_beside_it() -> None:
+    """Only short and safe actions run without a job."""
+    beside = {type(a).__name__ for r in RULES if r.job is None for a in r.do}
+    assert beside <= {"ContinueAlone", "AnnounceAddress", "AskRelation"}
+
+
+def order(do: tuple[Action, ...], kinds: tuple[type, ...]) -> list[str]:
+    return [type(a).__name__ for a in do if isinstance(a, kinds)]
+
+
+def test_serving_begins_engine_then_address_then_application() -> None:
+    for rule in RULES:
+        starts = any(isinstance(a, StartApplication) and a.side == "primary" for a in rule.do)
+        names = order(rule.do, (BecomePrimary, HoldAddress))
+        if starts and any(isinstance(a, BecomePrimary) for a in rule.do):
+            assert names == ["BecomePrimary", "HoldAddress"], rule.because
+            app = next(
+                i
+                for i, a in enumerate(rule.do)
+                if isinstance(a, StartApplication) and a.side == "primary"
+            )
+            assert app > rule.do.index(HoldAddress()), rule.because
+
+
+def test_leaving_stops_the_application_before_the_address_and_a_loser_the_address_first() -> None:
+    for rule in RULES:
+        served = {State.ALONE, State.PRIM} & set(rule.given)
+        if not served or ReleaseAddress() not in rule.do:
+            continue
+        if StopApplication("primary") not in rule.do:
+            continue
+        address, app = rule.do.index(ReleaseAddress()), rule.do.index(StopApplication("primary"))
+        lost = "gives up" in rule.because or "stops serving" in rule.because
+        broken = "engine" in rule.because
+        assert (address < app) if lost else (app < address or broken), rule.because
+
+
+def test_every_sentence_names_no_internals() -> None:
+    for rule in RULES:
+        assert rule.because and not rule.because.endswith("."), rule.because
+        assert "View" not in rule.because
