@@ -92,7 +92,7 @@ pub fn decode_generation(bytes: &[u8]) -> Result<Generation, DiskError> {
     }
     let body = text.rfind("crc32 ").ok_or_else(|| damaged("the checksum line is missing"))?;
     let checksum = text[body..].trim_start_matches("crc32 ").trim_end();
-    if u32::from_str_radix(checksum, 16) != Ok(crc32(text[..body].as_bytes())) {
+    if u32::from_str_radix(checksum, 16) != Ok(crc32(&bytes[..body])) {
         return Err(damaged("its checksum does not match its content"));
     }
     let generation = parse(&text[..body]).ok_or_else(|| damaged("a line cannot be read"))?;
