@@ -26,7 +26,7 @@ DEATH_WITHIN_S = 20.0
 
 
 class StartingHost:
-    """The conversation with a new process 1: `ready`, `built`, `go`, `up` (see `init`)."""
+    """The conversation with a new process 1: ready, build, built, go, up (see `init`)."""
 
     def __init__(self, spec: boot.BootSpec, log: Path) -> None:
         self._spec = spec
@@ -54,7 +54,8 @@ class StartingHost:
             raise self._failed("ended at once")
         return process
 
-    def wait_built(self) -> None:
+    def build(self) -> None:
+        self._say("build\n")
         self._hear("built")
 
     def go(self) -> None:
@@ -78,7 +79,7 @@ class StartingHost:
         heard, _, _ = select.select([self._starter.stdout], [], [], left_s)
         if not heard:
             raise self._failed(f"did not say {word!r} within {START_WITHIN_S:.0f} s")
-        # The peer writes single short lines, so a line is never read in parts.
+        # We take turns, one short line each, so a read is exactly one line.
         line = os.read(self._starter.stdout.fileno(), 4096).decode().strip()
         if not line.startswith(word):
             raise self._failed(f"said {line!r} instead of {word!r}")

@@ -163,7 +163,7 @@ class Lab:
             kept.init = starting.process
             kept.powered = True
             self._record.save()
-            starting.wait_built()
+            starting.build()
         finally:
             if device is not None:
                 disks.release_with_last_user(device)

@@ -44,7 +44,7 @@ class Ledger:
         """The longest pause that overlaps the event's time; None when nothing came after it."""
         first = max(0, bisect_left(self.times_s, event_s) - 1)
         last = bisect_right(self.times_s, until_s)
-        times = self.times_s[first : last + 1]
+        times = self.times_s[first:last]
         if len(times) < 2 or times[-1] < event_s:
             return None
         return max(after - before for before, after in itertools.pairwise(times))
