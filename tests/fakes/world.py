@@ -82,7 +82,9 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.settings = settings
         for name in ("a", "b"):
-            self.boot(name)
+            self._build(name)
+        for name in ("a", "b"):
+            self.tell(name, Found(None))
         self.settle()
 
     def __getitem__(self, name: str) -> Machine:
@@ -93,6 +95,11 @@ class World:
 
     def boot(self, name: str) -> None:
         """Power on: what was remembered and the disk are there, nothing else."""
+        self.write(f"-- power on of {name}")
+        self._build(name)
+        self.tell(name, Found(None))
+
+    def _build(self, name: str) -> None:
         old = self.machines.get(name)
         peer = "b" if name == "a" else "a"
         settings = Settings(node=name, peer=peer, **self.settings)  # type: ignore[arg-type]
@@ -102,7 +109,6 @@ class World:
             kept = {key: getattr(old.view, key) for key in REMEMBERED}
             view, engine = replace(view, **kept), EngineModel(name, disk=old.engine.disk)
         self.machines[name] = Machine(name, view, engine)
-        self.tell(name, Found(None))
 
     def power_cut(self, name: str) -> None:
         self.write(f"-- power cut of {name}")
