@@ -171,5 +171,8 @@ rust_build() {
 check_machine
 list_missing
 apt_packages
+if [ "$purpose" = lab ]; then # the product's own list of requirements, now that a Python is here
+    "$(find_python)" src/twofold/requirements.py lab || exit 1
+fi
 python_environment
 rust_build
