@@ -1,0 +1,1 @@
+"""The daemon `twofoldd`: it wires the pure machine to the adapters, and acts."""

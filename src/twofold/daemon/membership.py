@@ -1,0 +1,154 @@
+"""Membership: who is in the cluster, leaving it, removing a node that is dead for good.
+
+Joining is `twofold.daemon.admission` and `joining`. `Surroundings` is what the daemon lends to the
+commands about configuration, here and in `twofold.daemon.configuration`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twofold.adapters import pki
+from twofold.config import render
+from twofold.config.load import (
+    Module,
+    NodeConfig,
+    digest_of,
+    load_node,
+    module_files,
+    module_names,
+    nearest,
+    parse_cluster,
+)
+from twofold.daemon.admission import without_node
+from twofold.errors import CommandRefused, NodeUnreachable
+from twofold.ports import ControlPort
+
+Body = Mapping[str, Any]
+Answer = dict[str, Any]
+Ask = Callable[[NodeConfig, str, Body], Awaitable[Body]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the daemon lends: places, the other nodes, the modules' states, and its reload."""
+
+    etc: Path
+    places: tuple[Path, ...]  # where this node keeps its own files
+    control: Callable[[], ControlPort]
+    state_of: Callable[[str], str]  # "STOP", "PRIM", ...; "STOP" for a module it does not run
+    reload: Callable[[], Awaitable[None]]
+    running: Callable[[str], Module | None] = lambda name: None  # as the daemon loaded it
+
+
+def configured(etc: Path) -> NodeConfig:
+    """This node's configuration, or the sentence that says how to get one."""
+    node = load_node(etc)
+    if node is None:
+        raise CommandRefused(
+            "this machine is not part of a cluster yet",
+            "Make one with: twofold cluster init --address ADDRESS",
+        )
+    return node
+
+
+def digests(etc: Path) -> dict[str, str]:
+    """Of each file that must be equal on all nodes."""
+    cluster = (0o644, (etc / "cluster.toml").read_bytes())
+    found = {"cluster.toml": digest_of({"cluster.toml": cluster})}
+    for name in module_names(etc):
+        for path, entry in module_files(etc / "modules" / name).items():
+            found[f"modules/{name}/{path}"] = digest_of({path: entry})
+    return found
+
+
+class Membership:
+    """`local` and `peer` are its commands; `ask(node, name, body)` asks another node."""
+
+    def __init__(self, around: Surroundings, ask: Ask) -> None:
+        self._around = around
+        self._etc = around.etc
+        self._ask = ask
+        self.local: dict[str, Callable[[Body], Awaitable[Answer]]] = {
+            "cluster_state": self._cluster_state,
+            "cluster_leave": self._cluster_leave,
+            "cluster_remove": self._cluster_remove,
+        }
+        self.peer: dict[str, Callable[[str, Body], Awaitable[Answer]]] = {
+            "peer_forget": self._peer_forget,
+        }
+
+    async def _peer_forget(self, caller: str, body: Body) -> Answer:
+        """The caller leaves the cluster."""
+        self._forget(caller)
+        await self._around.reload()
+        return {}
+
+    async def _cluster_state(self, body: Body) -> Answer:
+        node = configured(self._etc)
+        days = pki.expires_in_days((node.pki / "node.crt").read_bytes())
+        return {
+            "cluster": node.cluster.cluster.name,
+            "id": node.cluster.cluster.id,
+            "networks": [n.name for n in node.cluster.networks],
+            "members": [
+                {"node": n.name, "addresses": dict(n.addresses)} for n in node.cluster.nodes
+            ],
+            "certificate_days": round(days, 1),
+            "modules": list(module_names(self._etc)),
+            "digests": digests(self._etc),
+        }
+
+    async def _cluster_leave(self, body: Body) -> Answer:
+        node = configured(self._etc)
+        running = [n for n in module_names(self._etc) if self._around.state_of(n) != "STOP"]
+        if running:
+            raise CommandRefused(
+                f"modules still run on this node: {', '.join(running)}",
+                f"Stop them first: twofold stop {running[0]}",
+            )
+        for peer in node.peers:
+            try:
+                await self._ask(node, peer.name, {"command": "peer_forget"})
+            except NodeUnreachable as e:
+                if not body.get("force"):
+                    raise CommandRefused(
+                        f"node {peer.name} cannot be told: {e.sentence}",
+                        "Start it, or leave with --force and remove this node there later.",
+                    ) from None
+        for name in ("cluster.toml", "node.toml"):  # first: without them nothing else is used
+            (self._etc / name).unlink(missing_ok=True)
+        for name in ("pki", "modules"):
+            shutil.rmtree(self._etc / name, ignore_errors=True)
+        await self._around.reload()
+        return {"left": node.cluster.cluster.name}
+
+    async def _cluster_remove(self, body: Body) -> Answer:
+        node, gone = configured(self._etc), str(body.get("node"))
+        names = [n.name for n in node.peers]
+        if gone == node.name:
+            raise CommandRefused("this is that node", "Use: twofold cluster leave")
+        if gone not in names:
+            raise CommandRefused(
+                f"there is no other node {gone!r}",
+                nearest(gone, names) or f"There is {', '.join(names)}." if names else "",
+            )
+        try:
+            await self._ask(node, gone, {"command": "peer_files"})
+        except NodeUnreachable:
+            self._forget(gone)
+            await self._around.reload()
+            return {"removed": gone}
+        raise CommandRefused(
+            f"node {gone} is alive", f"Let it leave by itself: on {gone}, twofold cluster leave"
+        )
+
+    def _forget(self, gone: str) -> None:
+        node = configured(self._etc)
+        text = render.cluster_toml(without_node(node.cluster, gone))
+        parse_cluster(text)
+        pki.write_file(self._etc / "cluster.toml", text.encode(), 0o644)
