@@ -1,0 +1,53 @@
+//! The border between Python and the engine: three functions, and no logic.
+//!
+//! The interpreter's lock is released before the engine runs, and nothing in the engine calls
+//! Python: no interpreter stands between a FUSE request and its reply.
+
+use std::path::PathBuf;
+
+use mirror_core::generation;
+use mirror_fs::generation_json;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+#[pymodule]
+mod _mirror {
+    #[pymodule_export]
+    use super::{compare_generations, run, version};
+}
+
+/// Run the engine until it ends; returns the exit code of the process.
+#[pyfunction]
+fn run(py: Python<'_>, config_path: PathBuf) -> i32 {
+    py.detach(|| mirror_fs::run(&config_path))
+}
+
+/// How two generation objects (as in the status of an engine) compare: a word of the interface.
+#[pyfunction]
+fn compare_generations(
+    mine: &Bound<'_, PyDict>,
+    theirs: &Bound<'_, PyDict>,
+) -> PyResult<&'static str> {
+    let mine = generation_from("mine", mine)?;
+    let theirs = generation_from("theirs", theirs)?;
+    Ok(generation::compare(&mine, &theirs).as_str())
+}
+
+/// The version of the engine; it must be that of the Python package.
+#[pyfunction]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+fn generation_from(
+    which: &str,
+    object: &Bound<'_, PyDict>,
+) -> PyResult<mirror_core::generation::Generation> {
+    let text: String = object.py().import("json")?.call_method1("dumps", (object,))?.extract()?;
+    let wrong = |why: String| {
+        PyValueError::new_err(format!("The generation object `{which}` is not valid: {why}."))
+    };
+    let value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    generation_json::from_json(&value).map_err(wrong)
+}
