@@ -1,0 +1,88 @@
+//! What the application is told in the end, and by whom it is decided.
+//!
+//! An operation is done here, then acknowledged there, then answered: so the answer is a value that
+//! waits. It knows nothing of FUSE; `fuse.rs` turns it into the kernel's reply.
+
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::fs::Stat;
+
+/// The outcome of a change.
+pub enum Done {
+    Nothing,
+    Written(u32),
+    Attributes(Stat),
+    Entry { stat: Stat, generation: u64 },
+    Created { stat: Stat, generation: u64, file: u64 },
+}
+
+pub type Outcome = Result<Done, i32>;
+pub type Answer = Box<dyn FnOnce(Outcome) + Send>;
+
+/// An answer that waits for the secondary.
+pub enum Reply {
+    /// Given when the operation is acknowledged.
+    Alone(Answer, Outcome),
+    /// Given when all parts are done: the sync of this disk, and that of the other.
+    Joined(Arc<Join>),
+    /// Something inside the engine wants to know.
+    Wake(Box<dyn FnOnce() + Send>),
+}
+
+impl Reply {
+    pub fn give(self) {
+        match self {
+            Reply::Alone(answer, outcome) => answer(outcome),
+            Reply::Joined(join) => join.part_done(0),
+            Reply::Wake(wake) => wake(),
+        }
+    }
+
+    /// The operation will not be acknowledged: the application gets this errno.
+    pub fn fail(self, errno: i32) {
+        match self {
+            Reply::Alone(answer, _) => answer(Err(errno)),
+            Reply::Joined(join) => join.part_done(errno),
+            Reply::Wake(wake) => wake(),
+        }
+    }
+}
+
+/// Answers once when several parts are done; the first error wins.
+pub struct Join {
+    left: AtomicU8,
+    errno: AtomicI32,
+    answer: Mutex<Option<(Answer, Done)>>,
+}
+
+impl Join {
+    pub fn new(parts: u8, answer: Answer, done: Done) -> Arc<Join> {
+        Arc::new(Join {
+            left: AtomicU8::new(parts),
+            errno: AtomicI32::new(0),
+            answer: Mutex::new(Some((answer, done))),
+        })
+    }
+
+    pub fn part_done(&self, errno: i32) {
+        if errno != 0 {
+            let _ = self.errno.compare_exchange(0, errno, Ordering::AcqRel, Ordering::Acquire);
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if let Some((answer, done)) = self.answer.lock().take() {
+                match self.errno.load(Ordering::Acquire) {
+                    0 => answer(Ok(done)),
+                    errno => answer(Err(errno)),
+                }
+            }
+        }
+    }
+}
+
+/// The errno of an error, for the application.
+pub fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}

@@ -1,0 +1,198 @@
+//! One connection to the peer: TCP with mutual TLS 1.3, frames in, frames out.
+//!
+//! Any thread may send; one thread receives. Encryption happens under the TLS lock into a buffer,
+//! the socket is written outside of it: a receiver is never held up by a full socket, so two
+//! engines that both send cannot block each other for ever.
+//!
+//! A peer that is silent looks like an idle one; the caller of `Receiver::fill` compares
+//! `silent_ms` with its bound and closes.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mirror_core::wire;
+use parking_lot::Mutex;
+use rustls::Connection;
+
+/// Larger sends are encrypted and sent in pieces, so that the peer decrypts one while we encrypt
+/// the next.
+const PIECE_BYTES: usize = 128 * 1024;
+const RECEIVE_BYTES: usize = 256 * 1024;
+/// How often a waiting receiver looks up to see whether it should go on.
+const TICK: Duration = Duration::from_millis(100);
+
+pub struct Conn {
+    socket: TcpStream,
+    tls: Mutex<Connection>,
+    sending: Mutex<Vec<u8>>,
+    begun: Instant,
+    heard_ms: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl Conn {
+    /// Completes the handshake of `tls` within `limit`; the caller checks whose certificate it is.
+    pub fn handshake(
+        mut socket: TcpStream,
+        mut tls: Connection,
+        limit: Duration,
+    ) -> io::Result<Conn> {
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(limit))?;
+        socket.set_write_timeout(Some(limit))?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut socket)?;
+        }
+        // TLS 1.3: the client's last flight and the server's tickets may still be in the buffer.
+        while tls.wants_write() {
+            tls.write_tls(&mut socket)?;
+        }
+        tls.set_buffer_limit(None);
+        socket.set_read_timeout(Some(TICK))?;
+        socket.set_write_timeout(None)?;
+        Ok(Conn {
+            socket,
+            tls: Mutex::new(tls),
+            sending: Mutex::new(Vec::with_capacity(PIECE_BYTES + 4096)),
+            begun: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// The peer's certificates (its own first), once the handshake is done.
+    pub fn peer_certificates(&self) -> Vec<rustls_pki_types::CertificateDer<'static>> {
+        let tls = self.tls.lock();
+        let certificates = tls.peer_certificates().unwrap_or_default();
+        certificates.iter().map(|c| c.clone().into_owned()).collect()
+    }
+
+    /// Sends the parts as one run of bytes. Blocks while the peer is slow; `close` ends the wait.
+    pub fn send(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut sending = self.sending.lock();
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= PIECE_BYTES {
+            // One record for header and data where they fit, instead of one each.
+            let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|p| io::IoSlice::new(p)).collect();
+            let _all = self.tls.lock().writer().write_vectored(&slices)?;
+            return self.push(&mut sending);
+        }
+        for part in parts {
+            for piece in part.chunks(PIECE_BYTES) {
+                self.tls.lock().writer().write_all(piece)?;
+                if piece.len() == PIECE_BYTES {
+                    self.push(&mut sending)?;
+                }
+            }
+        }
+        self.push(&mut sending)
+    }
+
+    fn push(&self, sending: &mut Vec<u8>) -> io::Result<()> {
+        sending.clear();
+        {
+            let mut tls = self.tls.lock();
+            while tls.wants_write() {
+                tls.write_tls(sending)?;
+            }
+        }
+        (&self.socket).write_all(sending)
+    }
+
+    /// Ends the connection for both directions and wakes whoever waits on it.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    pub fn silent_ms(&self) -> u64 {
+        let now = self.begun.elapsed().as_millis() as u64;
+        now.saturating_sub(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    fn heard(&self) {
+        self.heard_ms.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+/// What a call of `fill` found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filled {
+    Bytes,
+    /// Nothing came within a tick.
+    Quiet,
+}
+
+/// The receiving end: bytes in, whole frames out.
+pub struct Receiver {
+    conn: Arc<Conn>,
+    raw: Vec<u8>,
+    plain: Vec<u8>,
+    taken: usize,
+}
+
+impl Receiver {
+    pub fn new(conn: Arc<Conn>) -> Receiver {
+        Receiver { conn, raw: vec![0; RECEIVE_BYTES], plain: Vec::new(), taken: 0 }
+    }
+
+    /// Waits for bytes, at most a tick. An error or the end of the stream: the link is lost.
+    pub fn fill(&mut self) -> io::Result<Filled> {
+        if self.taken > 0 {
+            self.plain.drain(..self.taken);
+            self.taken = 0;
+        }
+        let count = match (&self.conn.socket).read(&mut self.raw) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                if self.conn.closed.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                return Ok(Filled::Quiet);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Filled::Quiet),
+            Err(e) => return Err(e),
+        };
+        self.conn.heard();
+        let mut rest = &self.raw[..count];
+        let mut tls = self.conn.tls.lock();
+        while !rest.is_empty() {
+            tls.read_tls(&mut rest)?;
+            let state = tls.process_new_packets().map_err(io::Error::other)?;
+            let ready = state.plaintext_bytes_to_read();
+            let start = self.plain.len();
+            self.plain.resize(start + ready, 0);
+            tls.reader().read_exact(&mut self.plain[start..])?;
+        }
+        Ok(Filled::Bytes)
+    }
+
+    /// The next whole frame: its header and body. None: more bytes are needed.
+    pub fn next_frame(&mut self) -> Result<Option<(wire::Header, &[u8])>, wire::WireError> {
+        let ahead = &self.plain[self.taken..];
+        let Some(length) = wire::frame_len(ahead)? else { return Ok(None) };
+        let Some(header) = ahead.first_chunk::<{ wire::HEADER_BYTES }>() else { return Ok(None) };
+        let header = wire::decode_header(header)?;
+        let start = self.taken + wire::HEADER_BYTES;
+        let end = self.taken + length;
+        self.taken = end;
+        Ok(Some((header, &self.plain[start..end])))
+    }
+
+    /// The next whole frame, waiting for it until `limit`.
+    pub fn wait_frame(&mut self, limit: Duration) -> io::Result<(wire::Header, Vec<u8>)> {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some((header, body)) = self.next_frame().map_err(io::Error::other)? {
+                return Ok((header, body.to_vec()));
+            }
+            if Instant::now() > until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.fill()?;
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Changes to the names of a tree: make, link, unlink, rename.
+//!
+//! The order locks of the directories concerned are held, in the order of their numbers. While a
+//! resync runs, a directory is either *done* (the secondary has the same names) or not. A name that
+//! moves between the two is told to the secondary in terms of what it knows: set aside what leaves
+//! a done directory, attach or place what comes into one.
+//!
+//! A file that loses a name but lives on (another link, or still open) is made known to the
+//! secondary by number first, while the name still leads to it.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use mirror_core::message::{Creator, Entry, FileKind, Operation};
+use mirror_core::units::FileTime;
+use rustix::fs::{self as rfs, AtFlags, Mode as FileMode, OFlags, Stat};
+
+use crate::answer::{Answer, Done, Reply};
+use crate::change::{Change, NewNode};
+use crate::engine::Engine;
+use crate::mode::Mode;
+use crate::progress::{Mark, Progress, Send};
+use crate::sys;
+use crate::tree::{mtime_of, Inode, Tree};
+
+const RENAME_EXCHANGE: u32 = 2;
+
+/// What the application gets, and whether it must wait for the secondary.
+type Named = io::Result<(Done, bool)>;
+
+fn os(name: &[u8]) -> &OsStr {
+    OsStr::from_bytes(name)
+}
+
+/// Makes a name as its creator; the same on both nodes.
+pub fn make_node(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    node: &NewNode<'_>,
+    creator: Creator,
+) -> io::Result<()> {
+    let mode = FileMode::from_raw_mode(node.mode & 0o7777);
+    let kind = |kind| rfs::mknodat(directory, os(name), kind, mode, node.rdev);
+    let make = || match node.kind {
+        FileKind::Regular => kind(rfs::FileType::RegularFile),
+        FileKind::Directory => rfs::mkdirat(directory, os(name), mode),
+        FileKind::Symlink => rfs::symlinkat(os(&node.target), directory, os(name)),
+        FileKind::CharDevice => kind(rfs::FileType::CharacterDevice),
+        FileKind::BlockDevice => kind(rfs::FileType::BlockDevice),
+        FileKind::Fifo => kind(rfs::FileType::Fifo),
+        FileKind::Socket => kind(rfs::FileType::Socket),
+    };
+    Ok(sys::as_creator(creator.uid, creator.gid, creator.umask, make)?)
+}
+
+/// Gives an open or path descriptor's file another name.
+pub fn link_fd(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    Ok(rfs::linkat(file, "", directory, os(name), AtFlags::EMPTY_PATH)?)
+}
+
+pub fn unlink(directory: BorrowedFd<'_>, name: &[u8], is_directory: bool) -> io::Result<()> {
+    let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    Ok(rfs::unlinkat(directory, os(name), flags)?)
+}
+
+pub fn rename(
+    from: BorrowedFd<'_>,
+    name: &[u8],
+    to: BorrowedFd<'_>,
+    new_name: &[u8],
+    flags: u32,
+) -> io::Result<()> {
+    let flags = rfs::RenameFlags::from_bits_retain(flags);
+    Ok(rfs::renameat_with(from, os(name), to, os(new_name), flags)?)
+}
+
+fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
+    Ok(mtime_of(&rfs::fstat(directory)?))
+}
+
+impl Engine {
+    pub(crate) fn perform_name(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        change: Change<'_>,
+        answer: Answer,
+    ) {
+        let named = match &change {
+            Change::Make { parent, name, node, creator } => {
+                self.make(mode, tree, *parent, name, node, *creator)
+            }
+            Change::Create { parent, name, mode: file_mode, flags, creator } => {
+                self.create(mode, tree, *parent, name, (*file_mode, *flags), *creator)
+            }
+            Change::Link { number, parent, name } => self.link(mode, tree, *number, *parent, name),
+            Change::Unlink { parent, name } => self.remove(mode, tree, *parent, name, false),
+            Change::RemoveDirectory { parent, name } => {
+                self.remove(mode, tree, *parent, name, true)
+            }
+            Change::Rename { parent, name, new_parent, new_name, flags } => {
+                self.rename(mode, tree, (*parent, name), (*new_parent, new_name), *flags)
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        };
+        match named {
+            Ok((done, true)) => self.settle(Ok(done), answer),
+            Ok((done, false)) => Reply::Alone(answer, Ok(done)).give(),
+            Err(error) => answer(self.failure(&error)),
+        }
+    }
+
+    fn refuse_hidden(tree: &Tree, parent: &Inode, name: &[u8]) -> io::Result<()> {
+        if tree.hidden(parent.id, name) {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        Ok(())
+    }
+
+    fn make(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        parent: u64,
+        name: &[u8],
+        node: &NewNode<'_>,
+        creator: Creator,
+    ) -> Named {
+        let parent = tree.inode(parent)?;
+        Self::refuse_hidden(tree, &parent, name)?;
+        let (mark, known) = self.ordered(mode, tree, &parent);
+        let directory = tree.path_fd(&parent)?;
+        make_node(directory.as_fd(), name, node, creator)?;
+        let (inode, stat) = tree.find_at(directory.as_fd(), parent.id, name)?;
+        let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
+        if send {
+            let made = Operation::Make {
+                id: inode.id,
+                parent: parent.id,
+                name,
+                kind: node.kind,
+                mode: node.mode,
+                rdev: node.rdev,
+                target: &node.target,
+                creator,
+                mtime: mtime_of(&stat),
+                parent_mtime: mtime_now(directory.as_fd())?,
+            };
+            self.outbox.put(&made, None);
+            self.now_known(mode, &inode);
+        }
+        let inode = tree.count_lookup(inode);
+        let generation = inode.handle.generation();
+        Ok((Done::Entry { stat, generation }, send))
+    }
+
+    /// A file that the stream itself has just made is known there, and complete.
+    fn now_known(&self, mode: &Mode, inode: &Inode) {
+        if !mode.full {
+            inode.order.lock().set(mode.session, Progress::Done);
+        }
+        inode.bound_session.store(mode.session, Ordering::Release);
+    }
+
+    fn create(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        parent: u64,
+        name: &[u8],
+        (file_mode, flags): (u32, i32),
+        creator: Creator,
+    ) -> Named {
+        let node = NewNode {
+            kind: FileKind::Regular,
+            mode: file_mode,
+            rdev: 0,
+            target: std::borrow::Cow::Borrowed(b""),
+        };
+        let made = self.make(mode, tree, parent, name, &node, creator);
+        let (stat, generation, wait) = match made {
+            Ok((Done::Entry { stat, generation }, wait)) => (stat, generation, wait),
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) && flags & libc::O_EXCL == 0 => {
+                // It came to exist since the kernel looked: then this is an ordinary open.
+                let (inode, stat) = tree.find(&*tree.inode(parent)?, name)?;
+                let inode = tree.count_lookup(inode);
+                (stat, inode.handle.generation(), false)
+            }
+            Err(e) => return Err(e),
+            Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let (inode, _) = tree.find(&*tree.inode(parent)?, name)?;
+        let fd = self.open_contents(tree, &inode, flags)?;
+        let file = self.files.open(inode, fd);
+        Ok((Done::Created { stat, generation, file }, wait))
+    }
+
+    /// Opens a file's contents for the kernel: to read, and to write when it will.
+    pub(crate) fn open_contents(
+        &self,
+        tree: &Tree,
+        inode: &Inode,
+        flags: i32,
+    ) -> io::Result<OwnedFd> {
+        let access = match flags & libc::O_ACCMODE {
+            libc::O_RDONLY => libc::O_RDONLY,
+            // The kernel may read to complete a page even where the application only writes.
+            _ => libc::O_RDWR,
+        };
+        tree.open_file(inode, access | libc::O_NOATIME)
+    }
+
+    fn link(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        number: u64,
+        parent: u64,
+        name: &[u8],
+    ) -> Named {
+        let inode = tree.inode(number)?;
+        let parent = tree.inode(parent)?;
+        Self::refuse_hidden(tree, &parent, name)?;
+        self.bind(mode, tree, &inode);
+        let (mark, known) = self.ordered(mode, tree, &parent);
+        let directory = tree.path_fd(&parent)?;
+        link_fd(tree.path_fd(&inode)?.as_fd(), directory.as_fd(), name)?;
+        inode.arrive(parent.id, name);
+        let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
+        if send {
+            let parent_mtime = mtime_now(directory.as_fd())?;
+            if inode.bound(mode.session) {
+                let (id, parent) = (inode.id, parent.id);
+                self.outbox.put(&Operation::Link { id, parent, name, parent_mtime }, None);
+            } else {
+                self.place(mode, tree, &inode, (&parent, name), parent_mtime)?;
+            }
+        }
+        let stat = tree.stat(&inode)?;
+        let inode = tree.count_lookup(inode);
+        let generation = inode.handle.generation();
+        Ok((Done::Entry { stat, generation }, send))
+    }
+
+    /// While a resync runs: a file that the secondary does not know yet comes into a directory
+    /// that is done. It gets the name now and its contents later.
+    fn place(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        inode: &Arc<Inode>,
+        (parent, name): (&Inode, &[u8]),
+        parent_mtime: FileTime,
+    ) -> io::Result<()> {
+        let path = tree.path_fd(inode)?;
+        let stat = rfs::fstat(path.as_fd())?;
+        let target = read_target(path.as_fd(), inode.kind)?;
+        let entry = Entry {
+            name: name.to_vec(),
+            id: inode.id,
+            kind: inode.kind,
+            rdev: stat.st_rdev,
+            target,
+        };
+        self.outbox.put(&Operation::Place { parent: parent.id, entry, parent_mtime }, None);
+        inode.bound_session.store(mode.session, Ordering::Release);
+        self.resync_later(tree, inode);
+        Ok(())
+    }
+
+    /// A file that will live on without this name must be known by number before it loses it.
+    fn keep_known(&self, mode: &Mode, tree: &Tree, inode: &Inode, stat: &Stat) {
+        let lives_on = stat.st_nlink > 1 || inode.opens.load(Ordering::Acquire) > 0;
+        if lives_on && inode.kind != FileKind::Directory {
+            self.bind(mode, tree, inode);
+        }
+    }
+
+    fn remove(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        parent: u64,
+        name: &[u8],
+        is_directory: bool,
+    ) -> Named {
+        let parent = tree.inode(parent)?;
+        let (inode, stat) = tree.find(&parent, name)?;
+        self.keep_known(mode, tree, &inode, &stat);
+        let (mark, known) = self.ordered(mode, tree, &parent);
+        let directory = tree.path_fd(&parent)?;
+        unlink(directory.as_fd(), name, is_directory)?;
+        inode.leave(parent.id, name);
+        let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
+        if send {
+            let parent_mtime = mtime_now(directory.as_fd())?;
+            let parent = parent.id;
+            let removed = if is_directory {
+                Operation::RemoveDirectory { parent, name, parent_mtime }
+            } else {
+                Operation::Unlink { parent, name, parent_mtime }
+            };
+            self.outbox.put(&removed, None);
+        }
+        Ok((Done::Nothing, send))
+    }
+
+    fn rename(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        (parent, name): (u64, &[u8]),
+        (new_parent, new_name): (u64, &[u8]),
+        flags: u32,
+    ) -> Named {
+        let old = tree.inode(parent)?;
+        let new = tree.inode(new_parent)?;
+        Self::refuse_hidden(tree, &new, new_name)?;
+        let (moved, _) = tree.find(&old, name)?;
+        let replaced = tree.find(&new, new_name).ok();
+        if let Some((inode, stat)) = &replaced {
+            self.keep_known(mode, tree, inode, stat);
+        }
+        // Both directories, in the order of their numbers; one lock when they are the same.
+        let (first, second) = if old.id <= new.id { (&old, &new) } else { (&new, &old) };
+        let (first_lock, second_lock) = self.ordered_pair(mode, tree, first, second);
+        let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
+        rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags)?;
+        moved.leave(old.id, name);
+        moved.arrive(new.id, new_name);
+        let exchanged = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE != 0);
+        if let Some((inode, _)) = &replaced {
+            inode.leave(new.id, new_name);
+        }
+        if let Some((inode, _)) = exchanged {
+            inode.arrive(old.id, name);
+        }
+        let done = |(mark, known): &crate::perform::Ordered<'_>| {
+            *known && (mode.full || mark.for_attributes(mode.session) == Send::All)
+        };
+        let first_done = done(&first_lock);
+        let second_done = second_lock.as_ref().map_or(first_done, done);
+        let (old_done, new_done) =
+            if old.id <= new.id { (first_done, second_done) } else { (second_done, first_done) };
+        let times = (mtime_now(old_fd.as_fd())?, mtime_now(new_fd.as_fd())?);
+        if old_done && new_done {
+            self.outbox.put(
+                &Operation::Rename {
+                    parent: old.id,
+                    name,
+                    new_parent: new.id,
+                    new_name,
+                    flags,
+                    parent_mtime: times.0,
+                    new_parent_mtime: times.1,
+                },
+                None,
+            );
+            return Ok((Done::Nothing, true));
+        }
+        let exchanged = exchanged.map(|(inode, _)| inode);
+        if old_done {
+            let (id, parent) = (moved.id, old.id);
+            let parent_mtime = times.0;
+            self.outbox.put(&Operation::Detach { id, parent, name, parent_mtime }, None);
+            moved.bound_session.store(mode.session, Ordering::Release);
+            if let Some(inode) = exchanged {
+                self.attach(mode, tree, inode, (&old, name), times.0)?;
+            }
+        }
+        if new_done {
+            if let Some(inode) = exchanged {
+                let (id, parent, name, parent_mtime) = (inode.id, new.id, new_name, times.1);
+                self.outbox.put(&Operation::Detach { id, parent, name, parent_mtime }, None);
+                inode.bound_session.store(mode.session, Ordering::Release);
+            }
+            self.attach(mode, tree, &moved, (&new, new_name), times.1)?;
+        }
+        Ok((Done::Nothing, old_done || new_done))
+    }
+
+    /// While a resync runs: a file comes from a directory that is not done into one that is.
+    fn attach(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        inode: &Arc<Inode>,
+        (parent, name): (&Inode, &[u8]),
+        parent_mtime: FileTime,
+    ) -> io::Result<()> {
+        if inode.bound(mode.session) {
+            let (id, parent) = (inode.id, parent.id);
+            self.outbox.put(&Operation::Attach { id, parent, name, parent_mtime }, None);
+            Ok(())
+        } else {
+            self.place(mode, tree, inode, (parent, name), parent_mtime)
+        }
+    }
+}
+
+/// The target of a symbolic link; nothing for other kinds.
+pub fn read_target(path: BorrowedFd<'_>, kind: FileKind) -> io::Result<Vec<u8>> {
+    if kind != FileKind::Symlink {
+        return Ok(Vec::new());
+    }
+    Ok(rfs::readlinkat(path, "", Vec::new())?.into_bytes())
+}
+
+/// A new descriptor of the same directory, to read its names without disturbing other readers.
+pub fn reopen_directory(path: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOATIME;
+    Ok(rfs::openat(path, ".", flags, FileMode::empty())?)
+}

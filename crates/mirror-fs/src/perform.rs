@@ -1,0 +1,438 @@
+//! Changes to one file: done here, put into the stream, answered when the secondary has them.
+//!
+//! The file's order lock is held from the local change to the stream, so both copies see the
+//! changes of a file in one order. A local error is the application's answer and nothing is sent.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use mirror_core::message::{AttributeChange, Operation};
+use mirror_core::units::FileTime;
+use parking_lot::MutexGuard;
+use rustix::fs as rfs;
+
+use crate::answer::{errno_of, Answer, Done, Join, Outcome, Reply};
+use crate::change::{Change, Durable};
+use crate::engine::Engine;
+use crate::mode::Mode;
+use crate::progress::{Mark, Progress, Send};
+use crate::sys;
+use crate::tree::{mtime_of, Inode, Tree};
+
+/// What remains to be done after the mode has been let go: a sync of this disk, which may be long.
+pub enum Remainder {
+    Nothing,
+    Sync { fd: SyncFd, data_only: bool, join: Arc<Join> },
+}
+
+pub enum SyncFd {
+    File(Arc<crate::files::OpenFile>),
+    Own(OwnedFd),
+}
+
+impl Remainder {
+    pub fn run(self) {
+        if let Remainder::Sync { fd, data_only, join } = self {
+            let fd = match &fd {
+                SyncFd::File(file) => file.fd.as_fd(),
+                SyncFd::Own(fd) => fd.as_fd(),
+            };
+            let synced = if data_only { rfs::fdatasync(fd) } else { rfs::fsync(fd) };
+            join.part_done(synced.err().map_or(0, |e| e.raw_os_error()));
+        }
+    }
+}
+
+/// A file's order lock, and whether operations on it can be sent.
+pub(crate) type Ordered<'i> = (MutexGuard<'i, Mark>, bool);
+
+impl Engine {
+    /// Does the change. The gate is open and `mode` is held.
+    pub(crate) fn perform(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        change: Change<'_>,
+        answer: Answer,
+    ) -> Remainder {
+        match change {
+            Change::Write { number, file, offset, data, kill_suid, sync } => {
+                let write = Write { file, offset, data: &data, kill_suid, sync };
+                return self.write(mode, tree, number, write, answer);
+            }
+            Change::Sync { number, file, data_only } => {
+                return self.sync(mode, tree, number, file, data_only, answer);
+            }
+            Change::SetAttributes { number, file, size, kill_suid, change } => {
+                let done = self.set_attributes(mode, tree, number, file, size, kill_suid, change);
+                self.settle(done, answer);
+            }
+            Change::SetXattr { number, name, value, flags } => {
+                let done = self.set_xattr(mode, tree, number, &name, Some((&value, flags)));
+                self.settle(done, answer);
+            }
+            Change::RemoveXattr { number, name } => {
+                let done = self.set_xattr(mode, tree, number, &name, None);
+                self.settle(done, answer);
+            }
+            Change::Allocate { number, file, mode: how, offset, length } => {
+                let done = self.allocate(mode, tree, number, file, (how, offset, length));
+                self.settle(done, answer);
+            }
+            names => self.perform_name(mode, tree, names, answer),
+        }
+        Remainder::Nothing
+    }
+
+    /// Answers a change whose operations stand in the stream already, in their order: the answer
+    /// waits for everything before it by means of a ping of its own.
+    pub(crate) fn settle(&self, done: io::Result<Done>, answer: Answer) {
+        match done {
+            Ok(done) => self.outbox.put(&Operation::Ping, Some(Reply::Alone(answer, Ok(done)))),
+            Err(error) => answer(self.failure(&error)),
+        }
+    }
+
+    /// An errno for the application; errors of the disk are also a fact for the control plane.
+    pub(crate) fn failure(&self, error: &io::Error) -> Outcome {
+        let errno = errno_of(error);
+        if errno == libc::EIO {
+            self.note_failed("io_error", &format!("the disk of this node failed: {error}"));
+        }
+        Err(errno)
+    }
+
+    /// Locks the order of a file that the secondary knows by its number, if it can.
+    /// The second value tells whether operations on it can be sent at all.
+    pub(crate) fn ordered<'i>(
+        &self,
+        mode: &Mode,
+        tree: &Tree,
+        inode: &'i Inode,
+    ) -> Ordered<'i> {
+        loop {
+            let known = self.bind(mode, tree, inode);
+            let guard = inode.order.lock();
+            if mode.session == 0 || !known || inode.bound(mode.session) {
+                return (guard, known && mode.session != 0);
+            }
+        }
+    }
+
+    /// Locks two directories, `first` having the smaller number; one lock when they are the same.
+    pub(crate) fn ordered_pair<'i>(
+        &self,
+        mode: &Mode,
+        tree: &Tree,
+        first: &'i Inode,
+        second: &'i Inode,
+    ) -> (Ordered<'i>, Option<Ordered<'i>>) {
+        loop {
+            // Binding locks parents, so it is done before either lock is taken.
+            let second_known = self.bind(mode, tree, second);
+            let first_lock = self.ordered(mode, tree, first);
+            if first.id == second.id {
+                return (first_lock, None);
+            }
+            let mark = second.order.lock();
+            if mode.session == 0 || !second_known || second.bound(mode.session) {
+                return (first_lock, Some((mark, second_known && mode.session != 0)));
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        number: u64,
+        write: Write<'_>,
+        answer: Answer,
+    ) -> Remainder {
+        let (inode, file) = match self.open_inode(tree, number, write.file) {
+            Ok(found) => found,
+            Err(error) => {
+                answer(self.failure(&error));
+                return Remainder::Nothing;
+            }
+        };
+        let (mark, known) = self.ordered(mode, tree, &inode);
+        let written = write_fully(file.fd.as_fd(), write.offset, write.data)
+            .and_then(|count| Ok((count, drop_suid(file.fd.as_fd(), write.kill_suid)?)));
+        let (count, mtime) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                drop(mark);
+                answer(self.failure(&error));
+                return Remainder::Nothing;
+            }
+        };
+        let send = if !known {
+            Send::Nothing
+        } else if mode.full {
+            Send::All
+        } else {
+            mark.for_write(mode.session, write.offset)
+        };
+        let data = match send {
+            Send::All => &write.data[..count],
+            Send::Nothing => &write.data[..0],
+            Send::Below(cursor) => &write.data[..count.min((cursor - write.offset) as usize)],
+        };
+        let done = Done::Written(count as u32);
+        let operation = Operation::Write {
+            id: inode.id,
+            offset: write.offset,
+            mtime,
+            kill_suid: write.kill_suid,
+            data,
+        };
+        if write.sync == Durable::No {
+            let reply = Reply::Alone(answer, Ok(done));
+            if data.is_empty() {
+                drop(mark);
+                reply.give();
+            } else {
+                self.outbox.put_write(&operation, Some(reply), tree, &inode);
+            }
+            return Remainder::Nothing;
+        }
+        if !data.is_empty() {
+            self.outbox.put_write(&operation, None, tree, &inode);
+        }
+        let data_only = write.sync == Durable::Data;
+        let join = Join::new(2, answer, done);
+        let sync = Operation::Sync { id: inode.id, data_only };
+        self.put_sync(&sync, send != Send::Nothing, &join);
+        drop(mark);
+        Remainder::Sync { fd: SyncFd::File(file), data_only, join }
+    }
+
+    fn put_sync(&self, sync: &Operation<'_>, sent: bool, join: &Arc<Join>) {
+        if sent {
+            self.outbox.put(sync, Some(Reply::Joined(join.clone())));
+        } else {
+            join.part_done(0);
+        }
+    }
+
+    fn sync(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        number: u64,
+        file: Option<u64>,
+        data_only: bool,
+        answer: Answer,
+    ) -> Remainder {
+        let opened = tree.inode(number).and_then(|inode| {
+            let fd = match file {
+                Some(file) => SyncFd::File(self.files.file(file)?),
+                None => SyncFd::Own(tree.open_file(&inode, libc::O_RDONLY)?),
+            };
+            Ok((inode, fd))
+        });
+        let (inode, fd) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                answer(self.failure(&error));
+                return Remainder::Nothing;
+            }
+        };
+        let (mark, known) = self.ordered(mode, tree, &inode);
+        let begun = mode.full || mark.progress(mode.session) != Progress::Untouched;
+        let join = Join::new(2, answer, Done::Nothing);
+        let operation = Operation::Sync { id: inode.id, data_only };
+        self.put_sync(&operation, known && begun, &join);
+        drop(mark);
+        Remainder::Sync { fd, data_only, join }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn set_attributes(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        number: u64,
+        file: Option<u64>,
+        size: Option<u64>,
+        kill_suid: bool,
+        change: AttributeChange,
+    ) -> io::Result<Done> {
+        let inode = tree.inode(number)?;
+        let (mut mark, known) = self.ordered(mode, tree, &inode);
+        let path = tree.path_fd(&inode)?;
+        if let Some(size) = size {
+            let mtime = match file.and_then(|file| self.files.file(file).ok()) {
+                Some(file) => truncate(file.fd.as_fd(), size, kill_suid)?,
+                None => {
+                    let fd = tree.open_file(&inode, libc::O_WRONLY)?;
+                    truncate(fd.as_fd(), size, kill_suid)?
+                }
+            };
+            if known && (mode.full || mark.for_layout(mode.session) == Send::All) {
+                let id = inode.id;
+                self.outbox.put(&Operation::Truncate { id, size, mtime, kill_suid }, None);
+            }
+        }
+        if change != AttributeChange::default() {
+            apply_attributes(path.as_fd(), &change)?;
+            if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
+                self.outbox.put(&Operation::SetAttributes { id: inode.id, change }, None);
+            }
+        }
+        let stat = rfs::fstat(path.as_fd())?;
+        Ok(Done::Attributes(stat))
+    }
+
+    fn set_xattr(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        number: u64,
+        name: &[u8],
+        value: Option<(&[u8], u32)>,
+    ) -> io::Result<Done> {
+        let inode = tree.inode(number)?;
+        let (mark, known) = self.ordered(mode, tree, &inode);
+        let path = tree.path_fd(&inode)?;
+        apply_xattr(path.as_fd(), name, value)?;
+        if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
+            let id = inode.id;
+            let operation = match value {
+                Some((value, flags)) => Operation::SetXattr { id, name, value, flags },
+                None => Operation::RemoveXattr { id, name },
+            };
+            self.outbox.put(&operation, None);
+        }
+        Ok(Done::Nothing)
+    }
+
+    fn allocate(
+        &self,
+        mode: &Mode,
+        tree: &Arc<Tree>,
+        number: u64,
+        file: u64,
+        (how, offset, length): (u32, u64, u64),
+    ) -> io::Result<Done> {
+        const MOVES_DATA: u32 = 0x08 | 0x20; // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE
+        let (inode, file) = self.open_inode(tree, number, file)?;
+        let (mut mark, known) = self.ordered(mode, tree, &inode);
+        let flags = rfs::FallocateFlags::from_bits_retain(how);
+        rfs::fallocate(&file.fd, flags, offset, length)?;
+        let mtime = mtime_of(&rfs::fstat(&file.fd)?);
+        if known && (mode.full || mark.for_layout(mode.session) == Send::All) {
+            if how & MOVES_DATA != 0 && !mode.full {
+                if let Progress::Copying { .. } = mark.progress(mode.session) {
+                    // What was copied has moved: begin again.
+                    mark.set(mode.session, Progress::Copying { cursor: 0, trust: false });
+                }
+            }
+            let id = inode.id;
+            let operation = Operation::Allocate { id, mode: how, offset, length, mtime };
+            self.outbox.put(&operation, None);
+        }
+        Ok(Done::Nothing)
+    }
+
+    fn open_inode(
+        &self,
+        tree: &Tree,
+        number: u64,
+        file: u64,
+    ) -> io::Result<(Arc<Inode>, Arc<crate::files::OpenFile>)> {
+        let file = self.files.file(file)?;
+        debug_assert_eq!(file.inode.number(), number);
+        let _ = tree;
+        Ok((file.inode.clone(), file))
+    }
+}
+
+struct Write<'a> {
+    file: u64,
+    offset: u64,
+    data: &'a [u8],
+    kill_suid: bool,
+    sync: Durable,
+}
+
+/// Writes all of `data`, or as much as fits; an error only when nothing was written.
+pub fn write_fully(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < data.len() {
+        match rustix::io::pwrite(fd, &data[done..], offset + done as u64) {
+            Ok(count) => done += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) if done > 0 => break,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(done)
+}
+
+/// Clears set-user-id and set-group-id as a write by a person would; returns the new mtime.
+pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<FileTime> {
+    let stat = rfs::fstat(fd)?;
+    if kill {
+        let mut mode = stat.st_mode & 0o7777 & !libc::S_ISUID;
+        if mode & libc::S_IXGRP != 0 {
+            mode &= !libc::S_ISGID;
+        }
+        if mode != stat.st_mode & 0o7777 {
+            rfs::fchmod(fd, rfs::Mode::from_raw_mode(mode))?;
+        }
+    }
+    Ok(mtime_of(&stat))
+}
+
+fn truncate(fd: BorrowedFd<'_>, size: u64, kill_suid: bool) -> io::Result<FileTime> {
+    rfs::ftruncate(fd, size)?;
+    drop_suid(fd, kill_suid)
+}
+
+/// Sets what `change` names, in the order in which the kernel's own side effects stay right:
+/// owner (which clears set-user-id), then mode, then times.
+pub fn apply_attributes(path: BorrowedFd<'_>, change: &AttributeChange) -> io::Result<()> {
+    if change.uid.is_some() || change.gid.is_some() {
+        let uid = change.uid.map(rfs::Uid::from_raw);
+        let gid = change.gid.map(rfs::Gid::from_raw);
+        rfs::chownat(path, "", uid, gid, rfs::AtFlags::EMPTY_PATH)?;
+    }
+    if let Some(mode) = change.mode {
+        rfs::chmod(sys::proc_path(path), rfs::Mode::from_raw_mode(mode & 0o7777))?;
+    }
+    if change.atime.is_some() || change.mtime.is_some() {
+        apply_times(path, change.atime, change.mtime)?;
+    }
+    Ok(())
+}
+
+pub fn apply_times(
+    path: BorrowedFd<'_>,
+    atime: Option<FileTime>,
+    mtime: Option<FileTime>,
+) -> io::Result<()> {
+    let spec = |time: Option<FileTime>| match time {
+        Some(time) => {
+            rfs::Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) }
+        }
+        None => rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_OMIT },
+    };
+    let times = rfs::Timestamps { last_access: spec(atime), last_modification: spec(mtime) };
+    Ok(rfs::utimensat(path, "", &times, rfs::AtFlags::EMPTY_PATH)?)
+}
+
+pub fn apply_xattr(
+    path: BorrowedFd<'_>,
+    name: &[u8],
+    value: Option<(&[u8], u32)>,
+) -> io::Result<()> {
+    let path = sys::proc_path(path);
+    let name = std::ffi::CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match value {
+        Some((value, flags)) => sys::set_xattr(&path, &name, value, flags as i32),
+        None => sys::remove_xattr(&path, &name),
+    }
+}

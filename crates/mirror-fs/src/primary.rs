@@ -1,0 +1,321 @@
+//! The link as the primary sees it: secondaries knock, one is let in, its reports are heard.
+//!
+//! The primary listens, the secondary dials. How the two copies stand to each other is a pure
+//! comparison of generations (`mirror_core::generation`); what follows from it is `Verdict`. When a
+//! secondary that had everything is lost, writes freeze; one that was being resynchronised is let
+//! go, since it could not have served.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mirror_core::generation::{compare, Relation};
+use mirror_core::message::{Hello, Report, Welcome};
+use mirror_core::wire;
+use rustls::ServerConnection;
+
+use crate::conn::{Conn, Filled, Receiver};
+use crate::engine::{fresh_number, Engine};
+use crate::mode::{Gate, Role};
+use crate::source::Source;
+use crate::tls;
+
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+const PING_EVERY: Duration = Duration::from_millis(400);
+
+/// Listens on every address until the process ends.
+pub fn listen(engine: &Arc<Engine>) -> Result<(), String> {
+    let config = tls::server_config(&engine.config.tls).map_err(|e| e.to_string())?;
+    for address in &engine.config.listen {
+        let listener = TcpListener::bind(address)
+            .map_err(|e| format!("cannot listen for the peer on {address}: {e}"))?;
+        let (engine, config) = (engine.clone(), config.clone());
+        spawn("listen", move || {
+            for stream in listener.incoming().flatten() {
+                let (engine, config) = (engine.clone(), config.clone());
+                spawn("primary", move || {
+                    if let Err(reason) = serve(&engine, stream, config) {
+                        tracing::info!("{reason}");
+                    }
+                });
+            }
+        });
+    }
+    Ok(())
+}
+
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    if let Err(error) = thread.spawn(work) {
+        tracing::error!("no thread for {name}: {error}");
+    }
+}
+
+fn serve(
+    engine: &Arc<Engine>,
+    stream: TcpStream,
+    config: Arc<rustls::ServerConfig>,
+) -> Result<(), String> {
+    let tls = ServerConnection::new(config).map_err(|e| e.to_string())?;
+    let conn = Conn::handshake(stream, tls.into(), HANDSHAKE_LIMIT)
+        .map_err(|e| format!("a connection was refused: {e}"))?;
+    let expected = engine.config.certificate_name(&engine.config.peer);
+    if let Err(error) = tls::peer_is(&conn.peer_certificates(), &expected) {
+        return Err(refused(engine, error.to_string()));
+    }
+    let conn = Arc::new(conn);
+    let mut receiver = Receiver::new(conn.clone());
+    let (header, body) =
+        receiver.wait_frame(HANDSHAKE_LIMIT).map_err(|e| format!("no hello came: {e}"))?;
+    let hello = match wire::decode_hello(&header, &body) {
+        Ok(hello) => hello,
+        Err(error) => return Err(refused(engine, error.to_string())),
+    };
+    let verdict = judge(engine, &hello);
+    let mut welcome = Vec::new();
+    wire::encode_welcome(&verdict, &mut welcome);
+    conn.send(&[&welcome]).map_err(|e| e.to_string())?;
+    let session = match verdict {
+        Welcome::Refused { reason } => return Err(reason),
+        Welcome::Resume { session } => {
+            resume(engine, &conn, &hello);
+            session
+        }
+        Welcome::InSync { session, .. } => attach(engine, &conn, session, true)?,
+        Welcome::Resync { session, reason, .. } => {
+            tracing::info!("a resync of {} begins: {reason}", hello.node);
+            attach(engine, &conn, session, false)?
+        }
+    };
+    let why = hear(engine, &conn, &mut receiver);
+    lost(engine, session, &conn, &why);
+    Ok(())
+}
+
+fn refused(engine: &Engine, reason: String) -> String {
+    engine.facts.lock().refused = Some(reason.clone());
+    engine.touch();
+    reason
+}
+
+fn judge(engine: &Engine, hello: &Hello) -> Welcome {
+    let config = &engine.config;
+    let refuse = |reason: String| Welcome::Refused { reason: refused(engine, reason) };
+    if hello.cluster != config.cluster || hello.module != config.module {
+        let (module, cluster) = (&hello.module, &hello.cluster);
+        return refuse(format!("the peer belongs to module {module} of cluster {cluster}"));
+    }
+    if usize::from(hello.trees) != engine.trees.len() {
+        let (theirs, ours) = (hello.trees, engine.trees.len());
+        return refuse(format!("the peer replicates {theirs} directories, this node {ours}"));
+    }
+    let mode = engine.mode.read();
+    if mode.role != Role::Primary {
+        return Welcome::Refused { reason: "this node is not primary".into() };
+    }
+    let standing = engine.standing.lock().clone();
+    let mine = &standing.generation;
+    if hello.epoch > mine.epoch {
+        let (theirs, mine) = (hello.epoch, mine.epoch);
+        return refuse(format!("the peer has seen epoch {theirs}, this node only {mine}"));
+    }
+    let frozen = engine.outbox.is_lost() && mode.session != 0;
+    if frozen {
+        if let Some((session, applied)) = hello.resume {
+            if session == mode.session && engine.outbox.can_resume(applied) {
+                return Welcome::Resume { session };
+            }
+        }
+        if engine.outbox.waiting() > 0 {
+            let reason = "writes are frozen until it is decided how to go on";
+            return Welcome::Refused { reason: reason.into() };
+        }
+    }
+    let (session, epoch) = (fresh_number(), mine.epoch);
+    let generation = mine.current;
+    let resync = |reason: &str| Welcome::Resync { session, reason: reason.into(), epoch };
+    match compare(mine, &hello.generation) {
+        Relation::Equal if hello.trusted && standing.trusted => {
+            Welcome::InSync { session, generation, epoch }
+        }
+        Relation::Equal => resync("one of the copies was not closed in order"),
+        Relation::MineNewer => resync("its copy is older"),
+        Relation::TheirsBlank => resync("it has no data yet"),
+        Relation::Diverged => resync("both went on alone; its changes give way"),
+        Relation::TheirsNewer => refuse("the peer's data is newer than this node's".into()),
+        Relation::Unrelated => refuse(format!(
+            "the peer holds data of another origin; to have it overwritten, stop the module there \
+             and remove {}/generation",
+            config.state_dir.display()
+        )),
+        Relation::MineBlank | Relation::BothBlank => refuse("this node has no data".into()),
+    }
+}
+
+fn resume(engine: &Arc<Engine>, conn: &Arc<Conn>, hello: &Hello) {
+    let applied = hello.resume.map_or(0, |(_, applied)| applied);
+    {
+        let mut mode = engine.mode.write();
+        if engine.outbox.resume(conn.clone(), applied).is_err() {
+            conn.close();
+        } else if mode.gate == Gate::Frozen(LOST) {
+            mode.gate = Gate::Open;
+        }
+    }
+    let mut facts = engine.facts.lock();
+    facts.link_up = true;
+    facts.refused = None;
+    drop(facts);
+    engine.release_parked();
+    engine.touch();
+    tracing::info!("the link is back; {} operations said again", engine.outbox.waiting());
+}
+
+/// Why writes are frozen when the secondary is lost.
+pub const LOST: &str = "the secondary is lost";
+
+/// Begins a session: from here on every change is acknowledged by the secondary, or (while a
+/// resync runs) left to the resync.
+fn attach(
+    engine: &Arc<Engine>,
+    conn: &Arc<Conn>,
+    session: u64,
+    in_sync: bool,
+) -> Result<u64, String> {
+    engine.stop_resync();
+    {
+        let mut mode = engine.mode.write();
+        if mode.role != Role::Primary {
+            return Err("the role changed while the peer connected".into());
+        }
+        if in_sync {
+            engine.record(|g| *g = g.shared())?;
+            mode.fork_due = false;
+        } else {
+            // The other copy is not whole from here on: only this node can serve.
+            let fresh = fresh_number();
+            engine.record(|g| {
+                if !g.sole {
+                    *g = g.fork(fresh);
+                    g.sole = true;
+                }
+            })?;
+            engine.standing.lock().trusted = true;
+            mode.fork_due = false;
+        }
+        mode.session = session;
+        mode.full = in_sync;
+        for tree in &engine.trees {
+            tree.set_keep_all(!in_sync);
+        }
+        if engine.outbox.attach(conn.clone()).is_err() {
+            conn.close();
+        }
+        if matches!(mode.gate, Gate::Frozen(why) if why != "frozen by command") {
+            mode.gate = Gate::Open;
+        }
+    }
+    let mut facts = engine.facts.lock();
+    facts.link_up = true;
+    facts.peer_up_to_date = in_sync;
+    facts.refused = None;
+    facts.failed = None;
+    drop(facts);
+    if !in_sync {
+        let source = Source::start(engine.clone(), session);
+        *engine.source.lock() = Some(source);
+        engine.resyncs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    engine.release_parked();
+    engine.touch();
+    Ok(session)
+}
+
+/// Hears the secondary until the link is lost; returns why.
+fn hear(engine: &Arc<Engine>, conn: &Arc<Conn>, receiver: &mut Receiver) -> String {
+    let limit_ms = engine.config.peer_timeout_ms;
+    let mut pinged = Instant::now();
+    loop {
+        loop {
+            match receiver.next_frame() {
+                Ok(None) => break,
+                Ok(Some((header, body))) => match wire::decode_report(&header, body) {
+                    Ok(report) => {
+                        if let Some(why) = heard(engine, report) {
+                            return why;
+                        }
+                    }
+                    Err(error) => return format!("the secondary said nonsense: {error}"),
+                },
+                Err(error) => return format!("the secondary said nonsense: {error}"),
+            }
+        }
+        match receiver.fill() {
+            Ok(Filled::Bytes) => {}
+            Ok(Filled::Quiet) if conn.silent_ms() > limit_ms => {
+                return format!("the secondary was silent for {limit_ms} ms");
+            }
+            Ok(Filled::Quiet) => {}
+            Err(error) => return format!("the connection to the secondary ended: {error}"),
+        }
+        if pinged.elapsed() > PING_EVERY {
+            pinged = Instant::now();
+            engine.outbox.ping();
+        }
+    }
+}
+
+fn heard(engine: &Arc<Engine>, report: Report) -> Option<String> {
+    match report {
+        Report::Applied { sequence } => engine.outbox.acknowledged(sequence),
+        Report::Synced { sequence, errno: 0 } => engine.outbox.synced(sequence),
+        Report::Synced { errno, .. } => {
+            let text = format!("the secondary's disk failed to sync (errno {errno})");
+            engine.note_failed("peer_apply", &text);
+            return Some(text);
+        }
+        Report::Failed { errno, text, .. } => {
+            let text = format!("the secondary could not follow: {text} (errno {errno})");
+            engine.note_failed("peer_apply", &text);
+            return Some(text);
+        }
+        Report::Checksum { id, offset, length, checksum, holes_only } => {
+            if let Some(source) = &*engine.source.lock() {
+                source.answered(id, offset, length, checksum, holes_only);
+            }
+        }
+        Report::Goodbye => return Some("the secondary said goodbye".into()),
+    }
+    None
+}
+
+fn lost(engine: &Arc<Engine>, session: u64, conn: &Arc<Conn>, why: &str) {
+    conn.close();
+    let mut replies = Vec::new();
+    {
+        // The socket is closed, so no change can hold the mode for long.
+        let mut mode = engine.mode.write();
+        if mode.session != session || engine.outbox.is_attached_to_other(conn) {
+            return;
+        }
+        tracing::warn!("the link is lost: {why}");
+        engine.outbox.lost();
+        if mode.full {
+            mode.gate = Gate::Frozen(LOST);
+        } else {
+            mode.session = 0;
+            replies = engine.outbox.detach();
+        }
+    }
+    if engine.mode.read().session == 0 {
+        engine.stop_resync();
+    }
+    for reply in replies {
+        reply.give();
+    }
+    let mut facts = engine.facts.lock();
+    facts.link_up = false;
+    facts.peer_up_to_date = false;
+    drop(facts);
+    engine.touch();
+}

@@ -1,0 +1,364 @@
+//! The commands of the control plane: who serves, who follows, when to go on alone.
+//!
+//! A command carries an epoch; one older than what this node has seen is refused, whoever sends
+//! it. What a command makes true is on disk before it takes effect.
+
+use std::time::{Duration, Instant};
+
+use mirror_core::generation::Generation;
+use mirror_core::message::Operation;
+use mirror_core::units::Epoch;
+
+use crate::answer::Reply;
+use crate::control::Refusal;
+use crate::engine::{fresh_number, Engine};
+use crate::follower::Follower;
+use crate::mode::{Gate, Role};
+use std::sync::Arc;
+
+/// How long an orderly hand-over waits for the secondary to acknowledge what is under way.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+fn disk_failed(text: String) -> Refusal {
+    Refusal::new("io_error", text)
+}
+
+impl Engine {
+    fn check_epoch(&self, epoch: Epoch) -> Result<(), Refusal> {
+        let seen = self.generation().epoch;
+        if epoch < seen {
+            let text = format!("the command is of epoch {epoch}, but epoch {seen} has begun");
+            return Err(Refusal::new("stale_epoch", text));
+        }
+        Ok(())
+    }
+
+    pub fn become_primary(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        alone: bool,
+        first: bool,
+        force: bool,
+    ) -> Result<(), Refusal> {
+        let _roles = self.roles.lock();
+        self.check_epoch(epoch)?;
+        let role = self.mode.read().role;
+        if role == Role::Primary {
+            self.record(|g| g.epoch = epoch).map_err(disk_failed)?;
+            let waits = matches!(self.mode.read().gate, Gate::Frozen(_));
+            return if alone && waits { self.go_on_alone(epoch) } else { Ok(()) };
+        }
+        self.may_be_primary(role, alone, first, force)?;
+        self.stop_following();
+        let before = self.generation();
+        let forced = force && !before.up_to_date();
+        let blank = !before.has_data();
+        self.record(|g| {
+            if blank {
+                *g = Generation::first(fresh_number(), epoch);
+            } else if forced {
+                *g = g.fork(fresh_number());
+            }
+            g.epoch = epoch;
+            g.role = Role::Primary.last();
+            g.clean = false;
+            g.sole = alone || (blank && first);
+            g.outdated = false;
+            g.sync_target = false;
+        })
+        .map_err(disk_failed)?;
+        self.standing.lock().trusted |= blank || forced;
+        {
+            let mut mode = self.mode.write();
+            mode.role = Role::Primary;
+            mode.session = 0;
+            mode.full = false;
+            if alone || blank {
+                mode.fork_due = !before.sole && !blank && !forced;
+                mode.gate = Gate::Open;
+                self.outbox.detach();
+            } else {
+                mode.fork_due = false;
+                mode.gate = Gate::Frozen("the secondary has not come yet");
+                self.outbox.expect();
+            }
+        }
+        self.facts.lock().peer_up_to_date = false;
+        self.drop_caches();
+        self.release_parked();
+        self.touch();
+        tracing::info!(epoch, alone, forced, "this node is primary");
+        Ok(())
+    }
+
+    fn may_be_primary(
+        &self,
+        role: Role,
+        alone: bool,
+        first: bool,
+        force: bool,
+    ) -> Result<(), Refusal> {
+        let standing = self.standing.lock().clone();
+        let generation = &standing.generation;
+        if let (Some(text), false) = (&standing.damaged, force) {
+            return Err(Refusal::new("not_up_to_date", text.clone()));
+        }
+        if !generation.has_data() && !first && !force {
+            let text = "this node has no data of this module yet";
+            return Err(Refusal::new("no_data", text));
+        }
+        if generation.has_data() && !generation.up_to_date() && !force {
+            let text = if generation.sync_target {
+                "a resync into this node did not end: its copy is not whole"
+            } else {
+                "the other node went on alone: this copy is older than its"
+            };
+            return Err(Refusal::new("not_up_to_date", text));
+        }
+        let unheard = alone && role == Role::None && !generation.sole && generation.has_data();
+        if unheard && !force && !first {
+            let text = "the other node may have newer data; this one cannot know";
+            return Err(Refusal::new("not_up_to_date", text));
+        }
+        Ok(())
+    }
+
+    pub fn become_secondary(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
+        let _roles = self.roles.lock();
+        self.check_epoch(epoch)?;
+        let role = self.mode.read().role;
+        match role {
+            Role::Secondary => {
+                return self.record(|g| g.epoch = epoch).map_err(disk_failed);
+            }
+            Role::Primary => self.hand_over(epoch)?,
+            Role::None => {}
+        }
+        self.record(|g| {
+            g.epoch = epoch;
+            g.role = Role::Secondary.last();
+            g.clean = false;
+        })
+        .map_err(disk_failed)?;
+        {
+            let mut mode = self.mode.write();
+            mode.role = Role::Secondary;
+            mode.gate = Gate::Refused(libc::EROFS);
+            mode.session = 0;
+            mode.fork_due = false;
+        }
+        self.fail_parked(libc::EROFS);
+        self.drop_caches();
+        *self.follower.lock() = Some(Follower::start(self.clone()));
+        self.touch();
+        tracing::info!(epoch, "this node is secondary");
+        Ok(())
+    }
+
+    /// As primary: everything written is acknowledged by the secondary, which knows it has all.
+    /// Without a secondary that has everything there is nothing to hand over.
+    fn hand_over(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
+        self.flush_kernel();
+        let attached = {
+            let mut mode = self.mode.write();
+            if mode.gate == Gate::Open {
+                mode.gate = Gate::Frozen("the role is being handed over");
+            }
+            mode.session != 0 && mode.full && !self.outbox.is_lost()
+        };
+        if attached {
+            let (told, done) = std::sync::mpsc::sync_channel(1);
+            let wake = Reply::Wake(Box::new(move || drop(told.send(()))));
+            self.outbox.put(&Operation::HandOver { epoch }, Some(wake));
+            let acknowledged = done.recv_timeout(DRAIN_LIMIT).is_ok();
+            if !acknowledged || self.outbox.is_lost() {
+                self.mode.write().gate = Gate::Frozen(crate::primary::LOST);
+                self.touch();
+                let text = "the secondary was lost before it had everything";
+                return Err(Refusal::new("link_lost", text));
+            }
+        }
+        self.stop_resync();
+        let fork = self.mode.read().fork_due;
+        for reply in self.outbox.detach() {
+            reply.give();
+        }
+        let mut facts = self.facts.lock();
+        facts.link_up = false;
+        facts.peer_up_to_date = false;
+        drop(facts);
+        if attached {
+            self.standing.lock().trusted = true;
+            self.record(|g| *g = g.shared()).map_err(disk_failed)?;
+        }
+        tracing::info!(epoch, attached, fork, "handed over");
+        Ok(())
+    }
+
+    pub fn continue_alone(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
+        let _roles = self.roles.lock();
+        self.check_epoch(epoch)?;
+        if self.mode.read().role != Role::Primary {
+            return Err(Refusal::new("not_primary", "only a primary can go on alone"));
+        }
+        self.go_on_alone(epoch)
+    }
+
+    fn go_on_alone(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
+        self.outbox.lost();
+        let replies = {
+            let mut mode = self.mode.write();
+            let was_sole = self.generation().sole;
+            // What waits was written here and perhaps not there: that is a version of its own.
+            let forks = !was_sole && (self.outbox.waiting() > 0 || !self.parked.lock().is_empty());
+            let fresh = fresh_number();
+            self.record(|g| {
+                if forks {
+                    *g = g.fork(fresh);
+                }
+                g.epoch = epoch;
+                g.sole = true;
+            })
+            .map_err(disk_failed)?;
+            mode.fork_due = !was_sole && !forks;
+            mode.session = 0;
+            mode.full = false;
+            mode.gate = Gate::Open;
+            self.outbox.detach()
+        };
+        self.stop_resync();
+        for reply in replies {
+            reply.give();
+        }
+        self.release_parked();
+        let mut facts = self.facts.lock();
+        facts.link_up = false;
+        facts.peer_up_to_date = false;
+        drop(facts);
+        self.touch();
+        tracing::info!(epoch, "goes on alone");
+        Ok(())
+    }
+
+    pub fn outdate(&self, epoch: Epoch) -> Result<(), Refusal> {
+        let _roles = self.roles.lock();
+        self.check_epoch(epoch)?;
+        if self.mode.read().role == Role::Primary {
+            return Err(Refusal::new("is_primary", "this node is primary itself"));
+        }
+        self.record(|g| {
+            g.epoch = epoch;
+            g.outdated = true;
+            g.sole = false;
+        })
+        .map_err(disk_failed)?;
+        self.touch();
+        Ok(())
+    }
+
+    pub fn freeze(&self, epoch: Epoch) -> Result<(), Refusal> {
+        self.check_epoch(epoch)?;
+        let mut mode = self.mode.write();
+        if mode.role == Role::Primary && mode.gate == Gate::Open {
+            mode.gate = Gate::Frozen("frozen by command");
+        }
+        drop(mode);
+        self.touch();
+        Ok(())
+    }
+
+    pub fn thaw(&self, epoch: Epoch) -> Result<(), Refusal> {
+        self.check_epoch(epoch)?;
+        {
+            let mut mode = self.mode.write();
+            if mode.gate == Gate::Frozen("frozen by command") {
+                mode.gate = Gate::Open;
+            }
+        }
+        self.release_parked();
+        self.touch();
+        Ok(())
+    }
+
+    /// The trees are unmounted; leaves the copy as a clean one of its generation.
+    pub fn finish(self: &Arc<Self>) -> Result<(), Refusal> {
+        let _roles = self.roles.lock();
+        let role = self.mode.read().role;
+        let epoch = self.generation().epoch;
+        let mut outdated = false;
+        if role == Role::Primary {
+            let mode = self.mode.read();
+            let followed = mode.session != 0 && mode.full;
+            drop(mode);
+            let handed = self.hand_over(epoch);
+            outdated = followed && handed.is_ok();
+            if let Err(refusal) = handed {
+                tracing::warn!("stopped without handing over: {}", refusal.text);
+                // Unacknowledged writes may be in it: not a clean copy of the common generation.
+                self.standing.lock().trusted = false;
+            }
+        }
+        if role == Role::Secondary {
+            outdated = self.facts.lock().link_up;
+            self.stop_following();
+        }
+        self.sync_trees().map_err(|e| disk_failed(format!("the disk cannot be synced: {e}")))?;
+        let trusted = self.standing.lock().trusted;
+        self.record(|g| {
+            g.clean = trusted && !g.sync_target;
+            g.outdated |= outdated && g.has_data();
+            if outdated {
+                g.sole = false;
+            }
+        })
+        .map_err(disk_failed)
+    }
+
+    /// Ends everything that waits with EIO; nothing is promised about this copy any more.
+    pub fn abort(self: &Arc<Self>) {
+        self.outbox.lost();
+        self.mode.write().gate = Gate::Refused(libc::EIO);
+        self.fail_parked(libc::EIO);
+        for reply in self.outbox.detach() {
+            reply.fail(libc::EIO);
+        }
+        if let Some(follower) = self.follower.lock().take() {
+            follower.close();
+        }
+        self.stop_resync();
+    }
+
+    fn fail_parked(&self, errno: i32) {
+        let parked: Vec<_> = self.parked.lock().drain(..).collect();
+        for parked in parked {
+            (parked.answer)(Err(errno));
+        }
+    }
+
+    pub(crate) fn stop_following(&self) {
+        let follower = self.follower.lock().take();
+        if let Some(follower) = follower {
+            follower.stop();
+        }
+    }
+
+    pub(crate) fn stop_resync(&self) {
+        if let Some(source) = self.source.lock().take() {
+            source.cancel();
+        }
+        for tree in &self.trees {
+            tree.set_keep_all(false);
+        }
+    }
+
+    /// Under the `fsync` policy the kernel holds written data that we have not seen; ask for it.
+    fn flush_kernel(&self) {
+        for tree in &self.trees {
+            if let Ok(mounted) = std::fs::File::open(&tree.path) {
+                let begun = Instant::now();
+                let _ = rustix::fs::syncfs(&mounted);
+                tracing::debug!(ms = begun.elapsed().as_millis() as u64, "kernel flushed");
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The system calls that no safe library offers, each with its reason.
+//!
+//! File handles (`name_to_handle_at`) are how a file is known without its path: they survive
+//! renames, tell a reused inode number from the old file, and cost no open descriptor, so that a
+//! tree of a million files fits in memory.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+const HANDLE_BYTES: usize = 40;
+
+/// Identity of a file within its file system, for as long as the file exists.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle {
+    kind: i32,
+    length: u8,
+    bytes: [u8; HANDLE_BYTES],
+}
+
+impl Handle {
+    /// A number that differs when an inode number is used again for another file.
+    pub fn generation(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in &self.bytes[..self.length as usize] {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        (hash ^ (hash >> 32)) & 0xffff_ffff
+    }
+}
+
+#[repr(C)]
+struct RawHandle {
+    handle_bytes: u32,
+    handle_type: i32,
+    f_handle: [u8; HANDLE_BYTES],
+}
+
+/// The handle of the file that `fd` stands for (also an O_PATH descriptor).
+pub fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Handle> {
+    let mut raw = RawHandle {
+        handle_bytes: HANDLE_BYTES as u32,
+        handle_type: 0,
+        f_handle: [0; HANDLE_BYTES],
+    };
+    let mut mount_id: libc::c_int = 0;
+    // SAFETY: the buffers outlive the call; the kernel writes at most handle_bytes bytes.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            std::ptr::from_mut(&mut raw),
+            std::ptr::from_mut(&mut mount_id),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Handle { kind: raw.handle_type, length: raw.handle_bytes as u8, bytes: raw.f_handle })
+}
+
+/// Opens the file of a handle; ESTALE when it no longer exists.
+pub fn open_handle(mount: BorrowedFd<'_>, handle: &Handle, flags: i32) -> io::Result<OwnedFd> {
+    let mut raw = RawHandle {
+        handle_bytes: u32::from(handle.length),
+        handle_type: handle.kind,
+        f_handle: handle.bytes,
+    };
+    // SAFETY: raw is a valid file_handle for the duration of the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            mount.as_raw_fd(),
+            std::ptr::from_mut(&mut raw),
+            flags | libc::O_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Gives this thread its own umask and lets it change its file system user without losing the
+/// capabilities that a server of files needs. Called once by each thread that makes files.
+pub fn prepare_thread() {
+    const PR_SET_SECUREBITS: libc::c_int = 28;
+    const SECBIT_NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
+    // SAFETY: both calls change only attributes of the calling thread.
+    unsafe {
+        libc::unshare(libc::CLONE_FS);
+        libc::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
+        libc::umask(0);
+    }
+}
+
+thread_local! {
+    static PREPARED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `make` with the owner, group and umask of the caller, as this thread.
+pub fn as_creator<T>(uid: u32, gid: u32, umask: u32, make: impl FnOnce() -> T) -> T {
+    PREPARED.with(|done| {
+        if !done.replace(true) {
+            prepare_thread();
+        }
+    });
+    // SAFETY: setfsuid, setfsgid and umask cannot fail for a privileged thread and concern this
+    // thread only (its fs_struct is unshared).
+    unsafe {
+        libc::umask(umask as libc::mode_t);
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+    }
+    let made = make();
+    // SAFETY: as above.
+    unsafe {
+        libc::setfsuid(0);
+        libc::setfsgid(0);
+        libc::umask(0);
+    }
+    made
+}
+
+/// The path by which a descriptor can be opened again or given to calls that want a path.
+pub fn proc_path(fd: BorrowedFd<'_>) -> CString {
+    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+}
+
+fn checked(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8], flags: i32) -> io::Result<()> {
+    // SAFETY: all pointers are valid for the call.
+    let result = unsafe {
+        libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags)
+    };
+    checked(result as libc::ssize_t).map(|_| ())
+}
+
+pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
+    // SAFETY: all pointers are valid for the call.
+    let result = unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) };
+    checked(result as libc::ssize_t).map(|_| ())
+}
+
+/// With an empty buffer: how long the value is.
+pub fn get_xattr(path: &CStr, name: &CStr, value: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is valid and its length is passed.
+    let result = unsafe {
+        libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+    };
+    checked(result)
+}
+
+/// With an empty buffer: how long the list is.
+pub fn list_xattr(path: &CStr, names: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is valid and its length is passed.
+    let result =
+        unsafe { libc::listxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
+    checked(result)
+}
+
+/// Locks the process in memory, marks it as part of the reclaim path and spares it from the
+/// out-of-memory killer. Each is best effort: a lab or container may not permit it.
+pub fn protect_process() {
+    const PR_SET_IO_FLUSHER: libc::c_int = 57;
+    const MCL_CURRENT_FUTURE_ONFAULT: libc::c_int = 1 | 2 | 4;
+    // SAFETY: plain attribute changes of this process.
+    unsafe {
+        libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+        libc::mlockall(MCL_CURRENT_FUTURE_ONFAULT);
+    }
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
+}

@@ -1,0 +1,329 @@
+//! One replicated directory: the tree below the mount, and the table of its files in use.
+//!
+//! The engine opens the directory *before* FUSE is mounted over it and works below ever after. A
+//! file is found again by its handle (`sys::Handle`), so the table holds no open descriptors and a
+//! rename changes nothing. The number of a file is its inode number; the root's is 1.
+//!
+//! Locks, in this order: `Inode::order` of directories by number, then of one file; then the leaf
+//! locks `Inode::places` and `Tree::table`, which are never held across a system call.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use mirror_core::message::FileKind;
+use mirror_core::units::{FileId, FileTime, MAX_INODE, ROOT_INODE};
+use parking_lot::Mutex;
+use rustix::fs::{self as rfs, AtFlags, Mode, OFlags, Stat};
+
+use crate::progress::Mark;
+use crate::sys::{self, Handle};
+
+/// Kept at the top of each tree and hidden from the mount: what a resync moves out of the way.
+pub const ASIDE: &str = ".twofold-aside";
+
+/// One name under which a file is known to stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub parent: FileId,
+    pub name: Box<[u8]>,
+}
+
+/// A file in use: known to the kernel, or to a running resync.
+pub struct Inode {
+    pub id: FileId,
+    pub handle: Handle,
+    pub kind: FileKind,
+    /// How often the kernel has looked it up and not forgotten it.
+    pub lookups: AtomicU64,
+    pub opens: AtomicU32,
+    /// The session of the link in which the secondary knows this number.
+    pub bound_session: AtomicU64,
+    pub places: Mutex<Vec<Place>>,
+    /// Held from the local change until the operation stands in the stream: so the order of the
+    /// local changes of a file is the order of its operations.
+    pub order: Mutex<Mark>,
+}
+
+/// A descriptor of a file for path operations: the root's own, or one opened by handle.
+pub enum PathFd<'a> {
+    Root(BorrowedFd<'a>),
+    Own(OwnedFd),
+}
+
+impl AsFd for PathFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            PathFd::Root(fd) => fd.as_fd(),
+            PathFd::Own(fd) => fd.as_fd(),
+        }
+    }
+}
+
+pub struct Tree {
+    pub index: u8,
+    pub path: PathBuf,
+    root: OwnedFd,
+    device: u64,
+    table: Mutex<HashMap<u64, Arc<Inode>>>,
+    /// While a resync runs, what it has done with a file must not be forgotten.
+    keep_all: AtomicBool,
+}
+
+pub fn kind_of(mode: u32) -> FileKind {
+    match mode & libc::S_IFMT {
+        libc::S_IFDIR => FileKind::Directory,
+        libc::S_IFLNK => FileKind::Symlink,
+        libc::S_IFCHR => FileKind::CharDevice,
+        libc::S_IFBLK => FileKind::BlockDevice,
+        libc::S_IFIFO => FileKind::Fifo,
+        libc::S_IFSOCK => FileKind::Socket,
+        _ => FileKind::Regular,
+    }
+}
+
+pub fn mtime_of(stat: &Stat) -> FileTime {
+    FileTime { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
+}
+
+fn number_of(stat: &Stat) -> u64 {
+    // Only the root may be 1; a file system that numbers another file so is given a free one.
+    if stat.st_ino == ROOT_INODE || stat.st_ino > MAX_INODE {
+        MAX_INODE - (stat.st_ino & 0xffff)
+    } else {
+        stat.st_ino
+    }
+}
+
+impl Tree {
+    /// Opens the directory that is to be replicated. A mistake is a sentence for a person.
+    pub fn open(index: u8, path: &Path) -> Result<Tree, String> {
+        let shown = path.display();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rfs::open(path, flags, Mode::empty())
+            .map_err(|e| format!("the replicated directory {shown} cannot be opened: {e}"))?;
+        let stat = rfs::fstat(&root)
+            .map_err(|e| format!("the replicated directory {shown} cannot be read: {e}"))?;
+        let handle = sys::handle_of(root.as_fd()).map_err(|e| {
+            format!(
+                "the file system of {shown} cannot give files a stable identity ({e}): put the \
+                 directory on ext4, xfs or btrfs"
+            )
+        })?;
+        sys::open_handle(root.as_fd(), &handle, libc::O_PATH).map_err(|e| {
+            format!(
+                "files of {shown} cannot be opened by their identity ({e}): run as root with \
+                 CAP_DAC_READ_SEARCH"
+            )
+        })?;
+        let tree = Tree {
+            index,
+            path: path.to_owned(),
+            root,
+            device: stat.st_dev,
+            table: Mutex::new(HashMap::new()),
+            keep_all: AtomicBool::new(false),
+        };
+        let inode = tree.new_inode(FileId::root(index), handle, FileKind::Directory);
+        inode.lookups.store(1, Ordering::Relaxed);
+        tree.table.lock().insert(ROOT_INODE, inode);
+        Ok(tree)
+    }
+
+    pub fn root_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    fn new_inode(&self, id: FileId, handle: Handle, kind: FileKind) -> Arc<Inode> {
+        Arc::new(Inode {
+            id,
+            handle,
+            kind,
+            lookups: AtomicU64::new(0),
+            opens: AtomicU32::new(0),
+            bound_session: AtomicU64::new(0),
+            places: Mutex::new(Vec::new()),
+            order: Mutex::new(Mark::default()),
+        })
+    }
+
+    /// The file that the kernel knows by this number.
+    pub fn inode(&self, number: u64) -> io::Result<Arc<Inode>> {
+        let known = self.table.lock().get(&number).cloned();
+        known.ok_or_else(|| io::Error::from_raw_os_error(libc::ESTALE))
+    }
+
+    /// Every file in the table now.
+    pub fn known(&self) -> Vec<Arc<Inode>> {
+        self.table.lock().values().cloned().collect()
+    }
+
+    /// A descriptor for path operations on this file.
+    pub fn path_fd(&self, inode: &Inode) -> io::Result<PathFd<'_>> {
+        if inode.id.is_root() {
+            return Ok(PathFd::Root(self.root.as_fd()));
+        }
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        sys::open_handle(self.root.as_fd(), &inode.handle, flags).map(PathFd::Own)
+    }
+
+    /// Opens the contents of a file by its handle.
+    pub fn open_file(&self, inode: &Inode, flags: i32) -> io::Result<OwnedFd> {
+        sys::open_handle(self.root.as_fd(), &inode.handle, flags)
+    }
+
+    pub fn stat(&self, inode: &Inode) -> io::Result<Stat> {
+        Ok(rfs::fstat(self.path_fd(inode)?)?)
+    }
+
+    /// The name that hides what a resync moved aside.
+    pub fn hidden(&self, parent: FileId, name: &[u8]) -> bool {
+        parent.is_root() && name == ASIDE.as_bytes()
+    }
+
+    /// Finds `name` in `parent` and enters it into the table. Counts no lookup.
+    pub fn find(&self, parent: &Inode, name: &[u8]) -> io::Result<(Arc<Inode>, Stat)> {
+        if self.hidden(parent.id, name) {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        let directory = self.path_fd(parent)?;
+        self.find_at(directory.as_fd(), parent.id, name)
+    }
+
+    /// As `find`, in a directory that is already open.
+    pub fn find_at(
+        &self,
+        directory: BorrowedFd<'_>,
+        parent: FileId,
+        name: &[u8],
+    ) -> io::Result<(Arc<Inode>, Stat)> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rfs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
+        let stat = rfs::fstat(&fd)?;
+        if stat.st_dev != self.device {
+            // Another file system mounted inside the tree is not ours to replicate.
+            return Err(io::Error::from_raw_os_error(libc::EXDEV));
+        }
+        let inode = self.enter(fd.as_fd(), &stat)?;
+        if name != b"." && name != b".." {
+            let place = Place { parent, name: name.into() };
+            let mut places = inode.places.lock();
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        Ok((inode, stat))
+    }
+
+    /// The table's entry for an open file; a new one when the number now means another file.
+    fn enter(&self, fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Arc<Inode>> {
+        let handle = sys::handle_of(fd)?;
+        let root = self.table.lock().get(&ROOT_INODE).cloned();
+        if let Some(root) = root.filter(|root| root.handle == handle) {
+            return Ok(root);
+        }
+        let number = number_of(stat);
+        let mut table = self.table.lock();
+        if let Some(known) = table.get(&number) {
+            if known.handle == handle {
+                return Ok(known.clone());
+            }
+        }
+        let id = FileId::new(self.index, number);
+        let fresh = self.new_inode(id, handle, kind_of(stat.st_mode));
+        if let Some(old) = table.get(&number) {
+            // The kernel will still forget the old file by this number: keep the count right.
+            fresh.lookups.store(old.lookups.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        table.insert(number, fresh.clone());
+        Ok(fresh)
+    }
+
+    /// The kernel is being told of this file: one lookup more. Returns the entry that counts it.
+    pub fn count_lookup(&self, inode: Arc<Inode>) -> Arc<Inode> {
+        let mut table = self.table.lock();
+        let entry = table.entry(inode.number()).or_insert_with(|| inode.clone());
+        if entry.handle != inode.handle {
+            let before = entry.lookups.load(Ordering::Relaxed);
+            inode.lookups.fetch_add(before, Ordering::Relaxed);
+            *entry = inode;
+        }
+        entry.lookups.fetch_add(1, Ordering::Relaxed);
+        entry.clone()
+    }
+
+    /// The kernel forgets `count` lookups; returns the file if nobody uses it any more.
+    pub fn forget(&self, number: u64, count: u64) -> Option<Arc<Inode>> {
+        if number == ROOT_INODE {
+            return None;
+        }
+        let table = self.table.lock();
+        let inode = table.get(&number)?;
+        let before = inode.lookups.load(Ordering::Relaxed);
+        inode.lookups.store(before.saturating_sub(count), Ordering::Relaxed);
+        let unused = inode.unused() && !self.keep_all.load(Ordering::Relaxed);
+        unused.then(|| inode.clone())
+    }
+
+    /// Takes an unused file out of the table, unless it came into use again.
+    pub fn drop_unused(&self, inode: &Arc<Inode>) {
+        let mut table = self.table.lock();
+        let same = table.get(&inode.number()).is_some_and(|known| Arc::ptr_eq(known, inode));
+        if same && inode.unused() && !self.keep_all.load(Ordering::Relaxed) {
+            table.remove(&inode.number());
+        }
+    }
+
+    /// While true, entries survive being forgotten (a resync remembers by them what is done).
+    pub fn set_keep_all(&self, keep: bool) {
+        self.keep_all.store(keep, Ordering::Relaxed);
+        if !keep {
+            self.table.lock().retain(|number, inode| *number == ROOT_INODE || !inode.unused());
+        }
+    }
+}
+
+impl Inode {
+    pub fn number(&self) -> u64 {
+        self.id.inode()
+    }
+
+    pub fn unused(&self) -> bool {
+        self.lookups.load(Ordering::Acquire) == 0 && self.opens.load(Ordering::Acquire) == 0
+    }
+
+    /// Does the secondary of this session know the file by its number?
+    pub fn bound(&self, session: u64) -> bool {
+        session != 0
+            && (self.id.is_root() || self.bound_session.load(Ordering::Acquire) == session)
+    }
+
+    /// This file stands no longer at that name.
+    pub fn leave(&self, parent: FileId, name: &[u8]) {
+        self.places.lock().retain(|p| p.parent != parent || &*p.name != name);
+    }
+
+    /// This file stands also at that name.
+    pub fn arrive(&self, parent: FileId, name: &[u8]) {
+        let place = Place { parent, name: name.into() };
+        let mut places = self.places.lock();
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+}
+
+/// Size of the file as the backing tree has it.
+pub fn size_of(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(rfs::fstat(fd)?.st_size as u64)
+}
+
+/// Attributes of a name without following it.
+pub fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
+    Ok(rfs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?)
+}
