@@ -1,4 +1,4 @@
-"""The output of services and scripts, RUN/NAME/services/NAME.log: the processes write it themselves.
+"""The output of services and scripts, RUN/NAME/services/NAME.log, which they write themselves.
 
 A process holds its log file open for appending and nothing of the daemon: so it never blocks on a
 daemon that is gone. The file is bounded: when it has grown, its content goes to `.1` and the file

@@ -1,0 +1,147 @@
+"""Scripts as services and around changes of state: exit codes count, time is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from tests.unit.adapters.services.stand import Stand, alive, service, shell, until
+
+from twofold.errors import ApplicationError, StartFailed, StopFailed
+
+pytestmark = pytest.mark.timeout(40)
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    return Stand(tmp_path)
+
+
+async def test_called_with_start_and_stop(stand: Stand, tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    stand.script(
+        "db",
+        f"echo $1 $TWOFOLD_ACTION $TWOFOLD_SERVICE $TWOFOLD_STATE\n"
+        f'[ "$1" = start ] && {{ sleep 60 & echo $! > {noted}; }} || kill $(cat {noted})\n',
+    )
+    app = stand.application(service(script="db"))
+    await app.start("primary")
+    pid = int(noted.read_text())
+    assert alive(pid)
+    assert [s.running for s in await app.status()] == [True]
+    assert await stand.application(service(script="db")).adopt()
+    stand.state = "ALONE"
+    await app.stop("primary")
+    assert not alive(pid)
+    assert stand.log("app") == "start start app PRIM\nstop stop app ALONE\n"
+    await app.close()
+
+
+async def test_exit_code_of_start_counts_and_its_leftovers_end(
+    stand: Stand, tmp_path: Path
+) -> None:
+    noted = tmp_path / "pid"
+    stand.script("db", f"sleep 60 & echo $! > {noted}; echo licence expired; exit 7\n")
+    app = stand.application(service(script="db"))
+    with pytest.raises(StartFailed, match=r"exit code 7\. Its last output: licence expired"):
+        await app.start("primary")
+    assert not alive(int(noted.read_text()))
+    await app.close()
+
+
+async def test_exit_code_of_stop_counts(stand: Stand) -> None:
+    stand.script("db", '[ "$1" = start ]\n')
+    app = stand.application(service(script="db"))
+    await app.start("primary")
+    with pytest.raises(StopFailed, match="exit code 1"):
+        await app.stop("primary")
+    stand.script("db", "exit 0\n")
+    await app.stop("primary")
+    await app.close()
+
+
+async def test_a_start_that_hangs_is_bounded(stand: Stand) -> None:
+    stand.script("db", "echo waiting for the moon; sleep 60\n")
+    app = stand.application(service(script="db", start_timeout="300ms"))
+    start_s = time.monotonic()
+    with pytest.raises(StartFailed, match=r"within 0.3 s\. Its last output: waiting for the moon"):
+        await app.start("primary")
+    assert time.monotonic() - start_s < 5
+    await app.close()
+
+
+async def test_missing_or_not_executable(stand: Stand) -> None:
+    app = stand.application(service(script="absent"))
+    with pytest.raises(StartFailed, match="chmod"):
+        await app.start("primary")
+    (stand.scripts / "start_second").write_text("#!/bin/sh\n")
+    with pytest.raises(StartFailed, match="not executable"):
+        await app.start("second")
+    await app.close()
+
+
+async def test_module_scripts_surround_the_services(stand: Stand, tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    for name in ("start", "stop", "start_both", "stop_both", "prestart"):
+        stand.script(name, f"echo {name} >> {order}\n")
+    one = shell(f"echo one >> {order}; trap 'echo one ends >> {order}; exit' TERM; sleep 60 & wait")
+    two = shell(f"echo two >> {order}; trap 'echo two ends >> {order}; exit' TERM; sleep 60 & wait")
+    app = stand.application(service("one", command=one), service("two", command=two))
+    await app.script("prestart", "STOP", "WAIT")
+    await app.script("transition", "WAIT", "ALONE")  # not there: nothing happens
+    await app.start("both")
+    await app.start("primary")
+    await app.stop("primary")
+    await app.stop("both")
+    expected = "prestart start_both one two start stop two~ends one~ends stop_both"
+    assert order.read_text().split("\n")[:-1] == [w.replace("~", " ") for w in expected.split()]
+    await app.close()
+
+
+async def test_failed_module_script_fails_the_start(stand: Stand) -> None:
+    stand.script("start", "echo no; exit 1\n")
+    stand.script("prestart", "exit 2\n")
+    app = stand.application()
+    with pytest.raises(StartFailed, match="The script start of files ended with exit code 1"):
+        await app.start("primary")
+    assert not await app.adopt()  # it was not started
+    with pytest.raises(ApplicationError, match="exit code 2"):
+        await app.script("prestart")
+    await app.close()
+
+
+async def test_one_that_cannot_stop_does_not_keep_the_others(stand: Stand) -> None:
+    stand.script("bad", '[ "$1" = start ]\n')
+    app = stand.application(
+        service("first", command=["/bin/sleep", "60"]), service("second", script="bad")
+    )
+    await app.start("primary")
+    pid = (await app.status())[0].pid
+    with pytest.raises(StopFailed, match="stop script of the service second"):
+        await app.stop("primary")
+    assert not alive(pid)
+    await app.close()
+
+
+async def test_a_killed_daemon_knows_it_was_in_the_middle(stand: Stand) -> None:
+    stand.script("slow", '[ "$1" = stop ] || sleep 60\n')
+    app = stand.application(
+        service("fast", command=["/bin/sleep", "60"]), service("slow", script="slow")
+    )
+    starting = asyncio.create_task(app.start("primary"))
+    await until(lambda: (stand.run / "services" / "slow.json").exists())
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await app.close()
+    after = stand.application(
+        service("fast", command=["/bin/sleep", "60"]), service("slow", script="slow")
+    )
+    assert not await after.adopt()
+    pid = (await after.status())[0].pid
+    assert alive(pid)
+    await after.stop("primary")
+    assert not alive(pid)
+    await after.close()
