@@ -220,10 +220,8 @@ pub enum Operation<'a> {
         entry: Entry,
         parent_mtime: FileTime,
     },
-    /// Everything has been said: the copy is that of this generation.
-    ResyncEnd {
-        generation: u64,
-    },
+    /// Everything has been said: the copy is that of this generation, which has this past.
+    ResyncEnd { generation: u64, history: Vec<u64> },
 
     /// Nothing to say, still here.
     Ping,
@@ -231,10 +229,6 @@ pub enum Operation<'a> {
     /// other to serve.
     HandOver {
         epoch: Epoch,
-    },
-    /// The primary will make this its generation; keep it as yours too.
-    NewGeneration {
-        generation: u64,
     },
 }
 
@@ -304,4 +298,25 @@ pub enum Welcome {
     Refused {
         reason: String,
     },
+}
+
+impl Operation<'_> {
+    /// Belongs to a resync only.
+    pub fn is_resync(&self) -> bool {
+        use Operation as O;
+        matches!(
+            self,
+            O::ResyncBegin
+                | O::Entries { .. }
+                | O::EntriesEnd { .. }
+                | O::FileBegin { .. }
+                | O::AskChecksum { .. }
+                | O::Zone { .. }
+                | O::FileEnd { .. }
+                | O::Detach { .. }
+                | O::Attach { .. }
+                | O::Place { .. }
+                | O::ResyncEnd { .. }
+        )
+    }
 }

@@ -148,6 +148,14 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    /// Messages without a place in the stream carry the number zero.
+    pub fn unnumbered(&self, header: &Header) -> Result<(), WireError> {
+        match header.sequence {
+            0 => Ok(()),
+            other => Err(self.error("sequence", &format!("{other} where none belongs"))),
+        }
+    }
+
     /// Nothing may follow the last field.
     pub fn end<T>(self, message: T) -> Result<T, WireError> {
         match self.remaining() {

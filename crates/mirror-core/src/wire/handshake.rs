@@ -30,6 +30,7 @@ pub fn decode_hello(header: &Header, body: &[u8]) -> Result<Hello, WireError> {
     if header.kind != kinds::HELLO {
         return Err(r.error("kind", "a hello was expected"));
     }
+    r.unnumbered(header)?;
     let (cluster, module, node) = (r.text("cluster")?, r.text("module")?, r.text("node")?);
     let (trees, epoch) = (r.u8("trees")?, r.u64("epoch")?);
     let generation = decode_generation(&mut r)?;
@@ -64,6 +65,7 @@ pub fn encode_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
 
 pub fn decode_welcome(header: &Header, body: &[u8]) -> Result<Welcome, WireError> {
     let mut r = Reader::new(header, body)?;
+    r.unnumbered(header)?;
     let welcome = match header.kind {
         kinds::WELCOME_RESUME => Welcome::Resume { session: r.u64("session")? },
         kinds::WELCOME_IN_SYNC => Welcome::InSync {

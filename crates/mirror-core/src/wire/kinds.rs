@@ -13,9 +13,6 @@ macro_rules! kinds {
                 _ => None,
             }
         }
-
-        #[cfg(test)]
-        pub const ALL: &[u16] = &[$($number),*];
     };
 }
 

@@ -49,8 +49,8 @@ pub fn decode_report(header: &Header, body: &[u8]) -> Result<Report, WireError> 
         kinds::GOODBYE => Report::Goodbye,
         _ => return Err(r.error("kind", "a report was expected")),
     };
-    if sequence != 0 && matches!(report, Report::Checksum { .. } | Report::Goodbye) {
-        return Err(r.error("sequence", "is not zero"));
+    if matches!(report, Report::Checksum { .. } | Report::Goodbye) {
+        r.unnumbered(header)?;
     }
     r.end(report)
 }

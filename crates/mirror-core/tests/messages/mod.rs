@@ -112,10 +112,9 @@ impl Sample {
                 }
                 None => Operation::Ping,
             },
-            25 => Operation::ResyncEnd { generation: self.long.max(1) },
+            25 => Operation::ResyncEnd { generation: self.long.max(1), history: vec![self.long; 3] },
             26 => Operation::Ping,
-            27 => Operation::HandOver { epoch: self.long },
-            _ => Operation::NewGeneration { generation: self.long.max(1) },
+            _ => Operation::HandOver { epoch: self.long },
         }
     }
 }

@@ -128,6 +128,5 @@ fn kind_of(operation: &Operation<'_>) -> u16 {
         Operation::ResyncEnd { .. } => kinds::RESYNC_END,
         Operation::Ping => kinds::PING,
         Operation::HandOver { .. } => kinds::HAND_OVER,
-        Operation::NewGeneration { .. } => kinds::NEW_GENERATION,
     }
 }

@@ -48,8 +48,12 @@ pub fn encode(operation: &Operation<'_>, w: &mut Writer<'_>) -> bool {
             encode_entry(entry, w);
             w.time(*parent_mtime);
         }
-        Operation::ResyncEnd { generation } | Operation::NewGeneration { generation } => {
-            w.u64(*generation);
+        Operation::ResyncEnd { generation, history } => {
+            let history = &history[..history.len().min(HISTORY_MAX)];
+            w.u64(*generation).u8(history.len() as u8);
+            for older in history {
+                w.u64(*older);
+            }
         }
         Operation::HandOver { epoch } => {
             w.u64(*epoch);
@@ -90,8 +94,7 @@ pub fn decode<'a>(kind: u16, r: &mut Reader<'a>) -> Result<Option<Operation<'a>>
             entry: decode_entry(r)?,
             parent_mtime: r.time("parent_mtime")?,
         },
-        kinds::RESYNC_END => Operation::ResyncEnd { generation: decode_generation(r)? },
-        kinds::NEW_GENERATION => Operation::NewGeneration { generation: decode_generation(r)? },
+        kinds::RESYNC_END => decode_resync_end(r)?,
         kinds::HAND_OVER => Operation::HandOver { epoch: r.u64("epoch")? },
         _ => return Ok(None),
     }))
@@ -109,6 +112,16 @@ fn decode_zone_data<'a>(offset: u64, r: &mut Reader<'a>) -> Result<ZoneData<'a>,
         }
         other => Err(r.error("form", &format!("{other} is neither bytes nor a hole"))),
     }
+}
+
+fn decode_resync_end<'a>(r: &mut Reader<'a>) -> Result<Operation<'a>, WireError> {
+    let generation = decode_generation(r)?;
+    let count = usize::from(r.u8("history")?);
+    if count > HISTORY_MAX {
+        return Err(r.error("history", &format!("{count} are too many")));
+    }
+    let history = (0..count).map(|_| r.u64("history")).collect::<Result<_, _>>()?;
+    Ok(Operation::ResyncEnd { generation, history })
 }
 
 fn decode_generation(r: &mut Reader<'_>) -> Result<u64, WireError> {
