@@ -1,0 +1,126 @@
+"""One pair in a lab for all tests of a file: forming it takes longer than a test.
+
+Each test begins and ends with the pair whole (one PRIM, one SECOND, both Ready); a test that cannot
+mend what it broke fails there, with the state of both nodes in the message.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from twofold.lab.cluster import Cluster
+from twofold.lab.lab import Lab
+from twofold.lab.verification import compare_copies
+from twofold.lab.workloads import VIRTUAL_ADDRESS, SqliteWorkload
+from twofold.lab.writers import Writer
+
+SEED = 7
+READY_WITHIN_S = 60.0
+_FIRST_NUMBERS = itertools.count(1, 1_000_000)
+
+
+@dataclass
+class Pair:
+    """Two nodes that serve the demo application, and a client that writes to it."""
+
+    lab: Lab
+    cluster: Cluster
+    workload: SqliteWorkload
+    writer: Writer
+
+    @property
+    def module(self) -> str:
+        return self.workload.module
+
+    def primary(self) -> str:
+        found = self.cluster.primary(self.module)
+        assert found is not None, f"a: {self.shown('a')}, b: {self.shown('b')}"
+        return found
+
+    def shown(self, node: str) -> str:
+        return self.cluster.shown(node, self.module)
+
+    def whole(self) -> None:
+        self.cluster.wait_both_ready(self.module, READY_WITHIN_S)
+
+    def twofold(self, node: str, *words: str, check: bool = True) -> tuple[int, str]:
+        done = self.cluster.twofold(node, *words, check=check)
+        return done.returncode, done.stdout + done.stderr
+
+    def application_pid(self, node: str) -> int:
+        state = self.cluster.state(node, self.module)
+        assert state is not None
+        pid = state["services"][0]["pid"]
+        assert isinstance(pid, int), state["services"]
+        return pid
+
+    def signal(self, node: str, pid: int, number: int = 9) -> None:
+        self.lab.exec(node, ["kill", f"-{number}", str(pid)])
+
+    def outage_s(self, event_s: float, bound_s: float) -> float:
+        """The longest pause of the client around the event; fails when it never got on."""
+        assert self.writer.wait_acknowledged_after(event_s, bound_s), (
+            f"no write acknowledged within {bound_s} s: a {self.shown('a')}, b {self.shown('b')}"
+        )
+        time.sleep(0.5)
+        outage_ms = self.writer.outage_ms(event_s)
+        assert outage_ms is not None
+        return outage_ms / 1000
+
+    def calm(self) -> None:
+        """The client writes without hindrance."""
+        assert self.writer.wait_acknowledged_after(time.monotonic(), 10, further=20)
+
+    def nothing_lost(self) -> None:
+        """Every acknowledged row is served, and both copies are equal; the client starts anew."""
+        self.writer.stop()
+        verdict = self.workload.check(self.lab, self.writer, SEED)
+        assert list(verdict.lost) == []
+        self.whole()
+        compared = compare_copies(self.cluster, self.module)
+        assert [str(each) for each in compared.differences] == []
+        assert compared.entries > 1
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Lab, Cluster]]:
+    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
+        pytest.skip("needs root and /dev/fuse")
+    disks = tmp_path_factory.mktemp("disks")
+    lab = Lab.make(f"sys{os.getpid()}", size_bytes=512 << 20, directory=disks)
+    try:
+        cluster = Cluster(lab)
+        cluster.form()
+        workload = SqliteWorkload()
+        workload.install(cluster)
+        cluster.twofold("a", "prim", workload.module)
+        cluster.twofold("b", "start", workload.module)
+        cluster.wait_both_ready(workload.module, READY_WITHIN_S)
+        yield lab, cluster
+    finally:
+        if os.environ.get("TWOFOLD_TEST_KEEP") is None:
+            lab.down()
+
+
+@pytest.fixture
+def pair(site: tuple[Lab, Cluster]) -> Generator[Pair]:
+    lab, cluster = site
+    workload = SqliteWorkload()
+    # Each test has numbers of its own: a row that is there already would prove nothing.
+    first = str(next(_FIRST_NUMBERS))
+    words = ["--address", VIRTUAL_ADDRESS, "--port", str(workload.port), "--seed", str(SEED)]
+    writer = Writer(lab, "sqlite_writer", [*words, "--first", first], lambda fact: fact.get("n"))
+    made = Pair(lab, cluster, workload, writer)
+    try:
+        made.whole()
+        made.calm()
+        yield made
+    finally:
+        writer.stop()
