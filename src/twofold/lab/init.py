@@ -1,10 +1,10 @@
 """Process 1 of a host in the lab: reaps, starts what is to run, starts it again when it ends.
 
 Started by `hosts.start` as `python -m twofold.lab.init --lab NAME --host HOST`, with a `BootSpec`
-on standard input. Conversation, line by line: we say `ready PID` when the namespaces exist, are told
-`build` when that is on record, say `built` when the mounts are made, are told `go` when the cables
-are in, say `up` when everything runs. From then on nobody talks to us: the lab's command may end,
-we stay. If it ends earlier, we end, and with us everything.
+on standard input. Conversation, line by line: we say `ready PID` when the namespaces exist, are
+told `build` when that is on record, say `built` when the mounts are made, are told `go` when the
+cables are in, say `up` when everything runs. From then on nobody talks to us: the lab's command may
+end, we stay. If it ends earlier, we end, and with us everything.
 
 Signals (from outside only): HUP reads `supervise.json` again, TERM is an orderly power-off.
 When this process is killed the kernel ends every process of the host: that is the power cut.

@@ -11,12 +11,12 @@ import shutil
 from pathlib import Path
 
 from twofold.errors import MissingRequirement
+from twofold.requirements import LAB, missing
 
 KINE_VERSION = "v0.16.4"
 
 _PACKAGES = {
-    "ip": "iproute2",
-    "mount": "mount",
+    "bridge": "iproute2",
     "losetup": "mount",
     "nsenter": "util-linux",
     "mkfs.ext4": "e2fsprogs",
@@ -44,13 +44,11 @@ def _missing_programs(names: list[str]) -> list[str]:
 
 def lab_lacks(file_system: str) -> list[str]:
     """One sentence for each thing a lab needs that is not here."""
+    # Without root most other questions cannot even be asked.
     if os.geteuid() != 0:
         return ["The lab makes namespaces and mounts, and that needs root: run it with sudo."]
-    lacks = _missing_programs(["ip", "mount", "losetup", "nsenter", f"mkfs.{file_system}"])
-    if not Path("/dev/fuse").exists():
-        lacks.append(
-            "/dev/fuse is missing: run `modprobe fuse` (in a container: --device /dev/fuse)."
-        )
+    lacks = [f"missing: {finding.sentence()}" for finding in missing(LAB)]
+    lacks += _missing_programs(["bridge", "losetup", "nsenter", f"mkfs.{file_system}"])
     if not Path("/dev/loop-control").exists():
         lacks.append("/dev/loop-control is missing: run `modprobe loop`.")
     known = Path("/proc/filesystems").read_text().split()

@@ -31,10 +31,12 @@ class Writer:
         program: str,
         arguments: Sequence[str],
         number_of: Callable[[Fact], int | None],
+        keep_all: bool = False,
     ) -> None:
         self.ledger = Ledger()
         self.facts: list[Fact] = []
         self._number_of = number_of
+        self._keep_all = keep_all
         self._errors = lab.log_path(program)
         argv = ["python", "-m", f"twofold.lab.clients.{program}", *arguments]
         with self._errors.open("ab") as errors:
@@ -53,7 +55,7 @@ class Writer:
             with self._lock:
                 if number is not None:
                     self.ledger.acknowledged(number, fact["t"])
-                else:
+                if number is None or self._keep_all:
                     self.facts.append(fact)
 
     @property

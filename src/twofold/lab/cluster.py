@@ -1,0 +1,172 @@
+"""The cluster in the lab, formed and driven by the same commands a person types on real servers.
+
+Commands go through the real CLI on a node. Only looking, which tests do many times a second, asks
+the daemon's local socket directly, through the node's own file system.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twofold.errors import MachineError, OperatorError, TwofoldError
+from twofold.wire import lines
+
+from .lab import NODES, Lab
+from .network import ports_of
+
+DAEMON = "twofoldd"
+SOCKET = "/run/twofold/twofoldd.sock"
+
+
+def daemon_command() -> list[str]:
+    return _program("twofoldd", "twofold.daemon.app")
+
+
+def _program(name: str, module: str) -> list[str]:
+    """The installed program of this Python environment, or its module in a bare checkout."""
+    installed = Path(sys.executable).parent / name
+    return [str(installed)] if installed.exists() else [sys.executable, "-m", module]
+
+
+def other(node: str) -> str:
+    return "b" if node == "a" else "a"
+
+
+class Cluster:
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def form(self) -> None:
+        """Start both daemons, `cluster init` on a, `cluster join` on b."""
+        self.start_daemons()
+        self.wait("both daemons answer", lambda: all(self._answers(node) for node in NODES), 20.0)
+        made = self.twofold("a", "cluster", "init", *self._addresses("a"), "--flow", "flow")
+        join = _join_words(made.stdout)
+        self.twofold("b", "cluster", "join", *join, *self._addresses("b"))
+        self.wait("the nodes hear each other", self._meet, 20.0)
+
+    def start_daemons(self) -> None:
+        for node in NODES:
+            self.lab.supervise(node, DAEMON, daemon_command())
+
+    def _addresses(self, node: str) -> list[str]:
+        words: list[str] = []
+        for port in ports_of(node):
+            words += ["--address", f"{port.network}={port.ipv4}"]
+        return words
+
+    def _answers(self, node: str) -> bool:
+        return self.ask(node, "cluster_state") is not None
+
+    def _meet(self) -> bool:
+        """Each daemon reaches the other: the answer for all nodes has both in it."""
+        for node in NODES:
+            answer = self.ask(node, "state", nodes=["*"]) or {}
+            reached = [each for each in answer.get("answers", []) if each.get("reachable")]
+            if len(reached) != len(NODES):
+                return False
+        return True
+
+    # ---- commands --------------------------------------------------------------------------
+
+    def twofold(
+        self, node: str, *words: str, timeout_s: float = 90.0, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """A command of the product on a node."""
+        program = _program("twofold", "twofold.cli.main")
+        return self.lab.exec(node, [*program, *words], timeout_s=timeout_s, check=check)
+
+    # ---- looking ---------------------------------------------------------------------------
+
+    def ask(self, node: str, command: str, **fields: Any) -> dict[str, Any] | None:
+        """The daemon's own answer; None while the node or its daemon does not answer."""
+        try:
+            path = self.lab.inside(node, SOCKET)
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(5.0)
+                link.connect(str(path))
+                link.sendall(lines.request(1, {"command": command, **fields}))
+                with link.makefile("rb") as answer:
+                    return lines.decode_reply(answer.readline(), 1)
+        except (OSError, TwofoldError):
+            return None
+
+    def state(self, node: str, module: str) -> dict[str, Any] | None:
+        """This node's object for a module, as in docs/internals/interfaces.md."""
+        if not self.lab.is_up(node):
+            return None
+        answer = self.ask(node, "state", module=module)
+        modules: list[dict[str, Any]] = (answer or {}).get("modules", [])
+        return next((each for each in modules if each.get("module") == module), None)
+
+    def shown(self, node: str, module: str) -> str:
+        """`PRIM Ready`, or `off`, or `no answer`."""
+        if not self.lab.is_up(node):
+            return "off"
+        found = self.state(node, module)
+        return f"{found['state']} {found['readiness']}" if found else "no answer"
+
+    def primary(self, module: str) -> str | None:
+        """The node that serves; None while none does, or both claim to."""
+        serving = [node for node in NODES if _is(self.state(node, module), "PRIM", "ALONE")]
+        return serving[0] if len(serving) == 1 else None
+
+    def is_ready(self, node: str, module: str) -> bool:
+        return (self.state(node, module) or {}).get("readiness") == "Ready"
+
+    def both_ready(self, module: str) -> bool:
+        """One serves, the other has everything."""
+        found = [self.state(node, module) or {} for node in NODES]
+        states = sorted(str(each.get("state")) for each in found)
+        return states == ["PRIM", "SECOND"] and all(
+            each.get("readiness") == "Ready" for each in found
+        )
+
+    def wait_both_ready(self, module: str, timeout_s: float = 120.0) -> float:
+        """Seconds it took until one node is PRIM and the other SECOND, both Ready."""
+        started = time.monotonic()
+        self.wait(
+            f"{module} is PRIM and SECOND, both Ready",
+            lambda: self.both_ready(module),
+            timeout_s,
+            lambda: "; ".join(f"{node} is {self.shown(node, module)}" for node in NODES),
+        )
+        return time.monotonic() - started
+
+    def wait(
+        self,
+        what: str,
+        holds: Callable[[], bool],
+        timeout_s: float,
+        instead: Callable[[], str] = lambda: "",
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() > deadline:
+                found = instead()
+                raise MachineError(
+                    f"After {timeout_s:.0f} s it is still not so that {what}"
+                    + (f": {found}." if found else ".")
+                    + f" Look: twofold lab exec a -- twofold log; {self.lab.log_path('a').parent}"
+                )
+            time.sleep(0.05)
+
+
+def _is(found: dict[str, Any] | None, *states: str) -> bool:
+    return found is not None and found.get("state") in states
+
+
+def _join_words(said: str) -> list[str]:
+    """What `cluster init` printed after `twofold cluster join`, up to --address."""
+    for line in said.splitlines():
+        if "cluster join " in line:
+            words = line.partition("cluster join ")[2].split()
+            end = words.index("--address") if "--address" in words else len(words)
+            return words[:end]
+    raise OperatorError(f"`cluster init` printed no join command, but: {said.strip()!r}")

@@ -1,0 +1,197 @@
+"""The main job, repeated: clients write, the primary loses its power again and again.
+
+The account of acknowledged writes is kept outside the nodes. In the end every acknowledged write
+must be there, no revision may have gone back, and both copies must be identical. The plan comes
+from the seed (`plan`); what the machines make of it is real, so two runs are never quite equal.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+
+from twofold.errors import MachineError
+
+from .cluster import Cluster, other
+from .lab import Lab
+from .plan import Cut, draw_plan
+from .told import Account, figure
+from .verification import compare_copies
+from .workloads import Workload
+from .writers import Writer
+
+BACK_WITHIN_S = 90.0
+RESYNC_SEEN_WITHIN_S = 20.0
+EXAMPLES = 20
+
+
+@dataclass
+class Result:
+    """What `--json` prints. `outage_ms`: one for each take-over; `waits_ms`: one for each cut that
+    nobody could take over, the time the power was away included."""
+
+    app: str
+    seed: int
+    kills: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    revisions_back: int = 0
+    outage_ms: list[int | None] = field(default_factory=list[int | None])
+    waits_ms: list[int | None] = field(default_factory=list[int | None])
+    resync_s: float | None = None
+    resyncs_s: list[float] = field(default_factory=list[float])
+    identical: bool = False
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list[str])
+
+    @property
+    def good(self) -> bool:
+        answered = all(each is not None for each in [*self.outage_ms, *self.waits_ms])
+        kept = self.lost == 0 and self.revisions_back == 0
+        return kept and self.identical and answered and self.acknowledged > 0
+
+    def as_json(self) -> dict[str, object]:
+        return {**asdict(self), "ok": self.good}
+
+
+class Torture:
+    def __init__(
+        self, lab: Lab, workload: Workload, account: Account, app: str, kills: int, seed: int
+    ) -> None:
+        self._lab = lab
+        self._cluster = Cluster(lab)
+        self._workload = workload
+        self._account = account
+        self._plan = draw_plan(seed, kills)
+        self.result = Result(app, seed)
+        self._off: str | None = None
+
+    def run(self) -> Result:
+        self._set_up()
+        writer = self._workload.writer(self._lab, self.result.seed)
+        try:
+            if not writer.wait_acknowledged_after(time.monotonic(), BACK_WITHIN_S):
+                raise MachineError("No write was acknowledged before the first power cut.")
+            for index, cut in enumerate(self._plan, start=1):
+                writer.check_alive()
+                self._cut(writer, index, cut)
+            self._bring_back()
+            time.sleep(1.0)
+        finally:
+            writer.stop()
+            self.result.acknowledged = writer.count
+            self.result.seconds = round(self._account.elapsed_s, 1)
+        self._judge(writer)
+        return self.result
+
+    def _set_up(self) -> None:
+        account, module = self._account, self._workload.module
+        account.tell(f"{len(self._plan)} power cuts, seed {self.result.seed}.")
+        self._cluster.form()
+        self._workload.install(self._cluster)
+        self._cluster.twofold("a", "prim", module)
+        self._cluster.twofold("b", "start", module)
+        took_s = self._cluster.wait_both_ready(module)
+        self._workload.begin(self._cluster)
+        account.tell(f"PRIM on a, SECOND on b, first copy made in {took_s:.1f} s.")
+
+    def _cut(self, writer: Writer, index: int, cut: Cut) -> None:
+        if cut.kind == "resync" and self._off is not None:
+            self._cut_in_resync(writer, index, cut)
+            return
+        self._bring_back()
+        time.sleep(cut.after_s)
+        victim = self._serving()
+        event_s = self._kill(index, victim, "while the other has everything")
+        came = writer.wait_acknowledged_after(event_s, BACK_WITHIN_S)
+        outage_ms = writer.outage_ms(event_s) if came else None
+        self.result.outage_ms.append(outage_ms)
+        self._account.tell(f"     {other(victim)} took over; pause {figure(outage_ms)}.")
+        self._give_up_unless(came)
+        self._off = victim
+        time.sleep(cut.off_s)
+
+    def _cut_in_resync(self, writer: Writer, index: int, cut: Cut) -> None:
+        """The node that was cut last comes back; while it receives, the other one is cut."""
+        assert self._off is not None
+        returning, victim = self._off, other(self._off)
+        self._lab.start(returning)
+        self._off = None
+        module = self._workload.module
+        self._cluster.wait(
+            f"{returning} is back",
+            lambda: (self._cluster.state(returning, module) or {}).get("state") == "SECOND",
+            RESYNC_SEEN_WITHIN_S,
+            lambda: self._cluster.shown(returning, module),
+        )
+        time.sleep(cut.after_s)
+        ready = self._cluster.is_ready(returning, module)
+        when = "just after a resync" if ready else "while the other is in resync"
+        event_s = self._kill(index, victim, when)
+        if ready:
+            came = writer.wait_acknowledged_after(event_s, BACK_WITHIN_S)
+            figures = self.result.outage_ms
+        else:
+            time.sleep(cut.off_s)
+            came = False
+            figures = self.result.waits_ms
+        self._lab.start(victim)
+        came = came or writer.wait_acknowledged_after(event_s, BACK_WITHIN_S)
+        outage_ms = writer.outage_ms(event_s) if came else None
+        figures.append(outage_ms)
+        ended = "took over" if ready else f"waited for {victim}, as it must"
+        self._account.tell(f"     {returning} {ended}; pause {figure(outage_ms)}.")
+        self._give_up_unless(came)
+
+    def _kill(self, index: int, victim: str, when: str) -> float:
+        event_s = time.monotonic()
+        self._lab.kill(victim)
+        self.result.kills += 1
+        self._account.tell(f"{index:3}. {victim} loses its power {when}.")
+        return event_s
+
+    def _bring_back(self) -> None:
+        """Both nodes on, one serving, the other with everything."""
+        started_s = time.monotonic()
+        off, self._off = self._off, None
+        if off is not None:
+            self._lab.start(off)
+        self._cluster.wait_both_ready(self._workload.module, BACK_WITHIN_S)
+        if off is not None:
+            self.result.resyncs_s.append(round(time.monotonic() - started_s, 2))
+            self.result.resync_s = max(self.result.resyncs_s)
+
+    def _serving(self) -> str:
+        serving = self._cluster.primary(self._workload.module)
+        if serving is None:
+            raise MachineError("Not exactly one node serves: look at `twofold state` on both.")
+        return serving
+
+    def _give_up_unless(self, came: bool) -> None:
+        if not came:
+            module = self._workload.module
+            found = ", ".join(f"{node}: {self._cluster.shown(node, module)}" for node in "ab")
+            raise MachineError(
+                f"The service did not come back within {BACK_WITHIN_S:.0f} s ({found}). "
+                "Run it again with --keep and look at `twofold why` on both nodes."
+            )
+
+    def _judge(self, writer: Writer) -> None:
+        account, result = self._account, self.result
+        self._cluster.wait_both_ready(self._workload.module, BACK_WITHIN_S)
+        verdict = self._workload.check(self._lab, writer, result.seed)
+        result.lost = len(verdict.lost)
+        result.revisions_back = len(verdict.revisions_back)
+        comparison = compare_copies(self._cluster, self._workload.module)
+        result.identical = comparison.identical
+        result.problems += [f"lost: {each}" for each in verdict.lost[:EXAMPLES]]
+        result.problems += [f"back: {each}" for each in verdict.revisions_back[:EXAMPLES]]
+        result.problems += [f"different: {each}" for each in comparison.differences[:EXAMPLES]]
+        result.seconds = round(account.elapsed_s, 1)
+        account.tell(
+            f"{result.acknowledged} writes acknowledged, {result.lost} lost, "
+            f"{result.revisions_back} revisions back, copies "
+            f"{'identical' if result.identical else 'DIFFERENT'}."
+        )
+        for problem in result.problems:
+            account.tell(f"  {problem}")
