@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin
 RUST := scripts/rust.sh
+export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 # mirror-py is an extension module: only Python can load it, so its tests are Python's.
 CRATES := --workspace --exclude twofold-mirror-py
 

@@ -15,14 +15,14 @@ SRC = ROOT / "src" / "twofold"
 # The machine replays from a seed: only the vocabulary of types and pure containers is open to it.
 MACHINE_MAY = {
     "__future__",
+    "collections",
     "dataclasses",
     "enum",
-    "typing",
-    "collections",
     "functools",
     "itertools",
+    "twofold",
+    "typing",
 }
-MACHINE_MAY |= {"twofold"}
 
 
 def imports(path: Path) -> set[str]:
