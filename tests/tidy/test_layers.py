@@ -55,8 +55,31 @@ def test_machine_is_pure(path: Path) -> None:
     assert imports(path) <= MACHINE_MAY, f"{name(path)} imports {imports(path) - MACHINE_MAY}"
 
 
-@pytest.mark.parametrize("path", modules("machine") + modules("wire") + modules("config"), ids=name)
-def test_no_async_below_the_adapters(path: Path) -> None:
+PYTHON = sorted(SRC.rglob("*.py"))
+
+
+def inside(path: Path, *places: str) -> bool:
+    return any(path.is_relative_to(SRC / place) for place in places)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_concurrency_stays_with_those_who_act(path: Path) -> None:
+    """Everything else runs to completion, so what it asserts holds throughout."""
+    if inside(path, "adapters", "daemon", "lab", "ports.py"):
+        return
     tree = ast.parse(path.read_text())
     assert not [n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef | ast.Await)]
-    assert "asyncio" not in imports(path)
+    assert not imports(path) & {"asyncio", "threading", "multiprocessing"}
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_pydantic_stays_at_the_border(path: Path) -> None:
+    """Elsewhere plain frozen dataclasses are enough. (Founding a cluster makes a configuration.)"""
+    assert inside(path, "config", "daemon/founding.py") or "pydantic" not in imports(path)
+
+
+@pytest.mark.parametrize("path", modules("adapters") + modules("machine"), ids=name)
+def test_only_the_composition_root_prints_or_ends_the_process(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"print", "exit", "quit"}, f"{name(path)}:{node.lineno}"
