@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 
 import pytest
-from tests.system.hosts import Host, hosts
 
+from tests.system.hosts import Host, hosts
 from twofold.adapters.address import VirtualAddresses
 from twofold.config.schema import Address
 from twofold.errors import AddressInUse, MachineError

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.system.conftest import Pair
 
+from tests.system.conftest import Pair
 from twofold.lab.cluster import other
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(120)]

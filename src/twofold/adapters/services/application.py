@@ -2,8 +2,9 @@
 
 Start of a side: its services in the order of the file, each ready before the next, then the
 script (`start`, `start_both`, `start_second`). Stop: the script first, then the services in
-reverse; one that fails does not keep the others from being stopped. Which sides were started is
-kept in the run directory, so a daemon that was killed in the middle knows where it was.
+reverse; one that fails does not keep the others from being stopped. `prestart` runs before the
+first side is started, `poststop` after the last one was stopped. Which sides were started is kept
+in the run directory, so a daemon that was killed in the middle knows where it was.
 """
 
 from __future__ import annotations
@@ -65,8 +66,11 @@ class Application:
 
     async def start(self, side: str) -> None:
         start_script, _ = _scripts_of(side)
+        first = not records.load_sides(self._place.run)
         self._mark(side, "starting")
         self._keep_logs_bounded()
+        if first:
+            await self._scripts.run("prestart", failure=StartFailed)
         for driver in self._of(side):
             await driver.start()
         await self._scripts.run(start_script, failure=StartFailed)
@@ -84,6 +88,8 @@ class Application:
         if failures:
             raise failures[0] if len(failures) == 1 else StopFailed(" ".join(map(str, failures)))
         self._mark(side, None)
+        if started and not records.load_sides(self._place.run):
+            await self._scripts.run("poststop", failure=StopFailed)
 
     async def adopt(self) -> bool:
         sides = records.load_sides(self._place.run)
@@ -97,7 +103,7 @@ class Application:
         return [await driver.status() for _, driver in self._drivers]
 
     async def script(self, name: str, *arguments: str) -> None:
-        """Call prestart, poststop or transition, if there. Raises `ApplicationError`."""
+        """Call another script of the module (transition), if there. Raises `ApplicationError`."""
         await self._scripts.run(name, *arguments)
 
     async def close(self) -> None:

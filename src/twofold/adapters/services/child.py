@@ -59,6 +59,26 @@ def spawn(what: Launch) -> subprocess.Popen[bytes]:
         os.close(log)
 
 
+async def spawn_whole(what: Launch) -> subprocess.Popen[bytes]:
+    """Spawn in a thread. Cancelled meanwhile, it first waits for the process to exist, so that
+    nothing starts behind the back of whoever cancelled; the process is ended then."""
+    spawning = asyncio.create_task(asyncio.to_thread(spawn, what))
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        await asyncio.wait((spawning,))
+        if not spawning.cancelled() and spawning.exception() is None:
+            end_group(spawning.result())
+        raise
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for a process that we started and its process group; it is reaped later."""
+    with contextlib.suppress(OSError):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a process ended; `code` is None when another daemon was its parent."""

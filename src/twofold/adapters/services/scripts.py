@@ -53,7 +53,7 @@ async def run_bounded(launch: Launch, bound_s: float) -> Outcome:
     """Run a program to its end; one that takes longer is ended, SIGKILL included."""
     await asyncio.to_thread(output.rotate, launch.log)
     start_bytes = output.size_bytes(launch.log)
-    process = await asyncio.to_thread(child.spawn, launch)
+    process = await child.spawn_whole(launch)
     watched = child.watch(process.pid, process)
     try:
         ended = await watched.wait(bound_s)
@@ -62,6 +62,10 @@ async def run_bounded(launch: Launch, bound_s: float) -> Outcome:
             if await watched.wait(_TERM_GRACE_S) is None:
                 watched.signal(signal.SIGKILL)
                 await watched.wait(_TERM_GRACE_S)
+    except asyncio.CancelledError:
+        # Whoever cancels a start goes on to stop: the two must not run at the same time.
+        child.end_group(process)
+        raise
     finally:
         watched.forget()
     return Outcome(ended, bound_s, output.last_lines(launch.log, start_bytes))

@@ -132,7 +132,7 @@ class Supervised:
             control_group=record.control_group or "",
         )
         try:
-            process = await asyncio.to_thread(child.spawn, launch)
+            process = await child.spawn_whole(launch)
         except OSError as error:
             raise self._start_failed(f"could not be started: {error.strerror}") from error
         stat = family.read_stat(process.pid)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.adapters.services.stand import Stand, free_port, service
 
+from tests.unit.adapters.services.stand import Stand, free_port, service
 from twofold.adapters.checkers import make_checker
 from twofold.config.schema import Checker
 from twofold.ports import Verdict

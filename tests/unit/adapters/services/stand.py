@@ -52,6 +52,9 @@ class Stand:
         path.chmod(0o755)
         return path
 
+    def has_log(self, name: str) -> bool:
+        return (self.run / "services" / f"{name}.log").exists()
+
     def log(self, name: str) -> str:
         return (self.run / "services" / f"{name}.log").read_text()
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.unit.adapters.services.stand import Stand, alive, service, shell, until
 
+from tests.unit.adapters.services.stand import Stand, alive, service, shell, until
 from twofold.errors import ApplicationError, StartFailed, StopFailed
 
 pytestmark = pytest.mark.timeout(40)
@@ -84,31 +84,30 @@ async def test_missing_or_not_executable(stand: Stand) -> None:
 
 async def test_module_scripts_surround_the_services(stand: Stand, tmp_path: Path) -> None:
     order = tmp_path / "order"
-    for name in ("start", "stop", "start_both", "stop_both", "prestart"):
+    for name in ("start", "stop", "start_both", "stop_both", "prestart", "poststop"):
         stand.script(name, f"echo {name} >> {order}\n")
     one = shell(f"echo one >> {order}; trap 'echo one ends >> {order}; exit' TERM; sleep 60 & wait")
     two = shell(f"echo two >> {order}; trap 'echo two ends >> {order}; exit' TERM; sleep 60 & wait")
     app = stand.application(service("one", command=one), service("two", command=two))
-    await app.script("prestart", "STOP", "WAIT")
     await app.script("transition", "WAIT", "ALONE")  # not there: nothing happens
     await app.start("both")
     await app.start("primary")
     await app.stop("primary")
     await app.stop("both")
-    expected = "prestart start_both one two start stop two~ends one~ends stop_both"
+    expected = "prestart start_both one two start stop two~ends one~ends stop_both poststop"
     assert order.read_text().split("\n")[:-1] == [w.replace("~", " ") for w in expected.split()]
     await app.close()
 
 
 async def test_failed_module_script_fails_the_start(stand: Stand) -> None:
     stand.script("start", "echo no; exit 1\n")
-    stand.script("prestart", "exit 2\n")
+    stand.script("transition", "exit 2\n")
     app = stand.application()
     with pytest.raises(StartFailed, match="The script start of files ended with exit code 1"):
         await app.start("primary")
     assert not await app.adopt()  # it was not started
     with pytest.raises(ApplicationError, match="exit code 2"):
-        await app.script("prestart")
+        await app.script("transition")
     await app.close()
 
 
@@ -145,3 +144,17 @@ async def test_a_killed_daemon_knows_it_was_in_the_middle(stand: Stand) -> None:
     await after.stop("primary")
     assert not alive(pid)
     await after.close()
+
+
+async def test_a_cancelled_start_script_does_not_run_beside_the_stop(stand: Stand) -> None:
+    stand.script("db", '[ "$1" = stop ] || { echo began; sleep 1; echo went on; }\n')
+    app = stand.application(service(script="db"))
+    starting = asyncio.create_task(app.start("primary"))
+    await until(lambda: "began" in (stand.log("app") if stand.has_log("app") else ""))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await app.stop("primary")
+    await asyncio.sleep(1)
+    assert stand.log("app") == "began\n"
+    await app.close()

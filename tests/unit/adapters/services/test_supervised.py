@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.unit.adapters.services.stand import (
     Stand,
     alive,
@@ -20,7 +21,6 @@ from tests.unit.adapters.services.stand import (
     shell,
     until,
 )
-
 from twofold.adapters.services import Application
 from twofold.errors import StartFailed
 
@@ -200,6 +200,25 @@ async def test_leftovers_of_a_dead_first_process_end_before_a_restart(
     await app.start("primary")
     assert not alive(left)
     await app.stop("primary")
+    await app.close()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02, 0.05, 0.1])
+async def test_a_cancelled_start_leaves_nothing_after_a_stop(
+    stand: Stand, tmp_path: Path, after_s: float
+) -> None:
+    noted = tmp_path / "pids"
+    app = stand.application(service(command=shell(f"echo $$ >> {noted}; sleep 60")))
+    starting = asyncio.create_task(app.start("primary"))
+    await asyncio.sleep(after_s)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await app.stop("primary")
+    await asyncio.sleep(0.2)
+    pids = [int(line) for line in noted.read_text().split()] if noted.exists() else []
+    assert not any(alive(pid) for pid in pids)
+    assert stand.told == []
     await app.close()
 
 

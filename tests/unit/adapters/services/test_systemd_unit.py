@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.adapters.services.stand import Stand, service, until
 
+from tests.unit.adapters.services.stand import Stand, service, until
 from twofold.errors import StartFailed, StopFailed
 
 pytestmark = pytest.mark.timeout(40)
