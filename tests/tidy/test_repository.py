@@ -75,6 +75,16 @@ def test_every_dependency_has_its_reason() -> None:
     assert not missing, f"docs/dependencies.md does not say what {missing} is for"
 
 
+def test_every_crate_has_its_reason() -> None:
+    page = (ROOT / "docs/dependencies.md").read_text()
+    words = set(re.findall(r"[\w-]+", page))
+    for manifest in sorted((ROOT / "crates").glob("*/Cargo.toml")):
+        tables = tomllib.loads(manifest.read_text())
+        wanted = {**tables.get("dependencies", {}), **tables.get("dev-dependencies", {})}
+        missing = [n for n in wanted if n not in words and not n.startswith("twofold-")]
+        assert not missing, f"docs/dependencies.md does not say what {missing} is for"
+
+
 def test_oldest_rust_is_the_same_everywhere() -> None:
     workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
     script = re.search(r"^minimum=([\d.]+)", (ROOT / "scripts/rust.sh").read_text(), re.MULTILINE)
