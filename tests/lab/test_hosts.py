@@ -166,6 +166,26 @@ def test_what_is_supervised_is_started_again_also_after_a_power_cut(lab: Lab) ->
     assert len(beats.read_text().split()) == count
 
 
+@pytest.mark.fuse
+def test_processes_stuck_in_a_dead_mount_do_not_keep_a_node_alive(lab: Lab) -> None:
+    server = Path(__file__).with_name("silent_fuse.py")
+    lab.exec("a", ["mkdir", "/srv/hangs"])
+    fuse = lab.popen("a", ["python", str(server), "/srv/hangs"], stdout=subprocess.PIPE, text=True)
+    assert fuse.stdout is not None
+    assert fuse.stdout.readline() == "mounted\n"
+    stuck = lab.popen("a", ["sh", "-c", "echo x > /srv/hangs/file"])
+    time.sleep(0.3)
+    assert stuck.poll() is None, "it waits for the mount"
+    begun_s = time.monotonic()
+    lab.kill("a")
+    assert time.monotonic() - begun_s < 5
+    assert stuck.wait(timeout=5) != 0
+    fuse.wait(timeout=5)
+    fuse.stdout.close()
+    lab.start("a")
+    assert lab.exec("a", ["ls", "/srv"]).stdout.split() in (["hangs"], [])
+
+
 def test_mistakes_are_refused_in_a_sentence(lab: Lab) -> None:
     with pytest.raises(CommandRefused, match="is there already"):
         Lab.make(lab.name, size_bytes=320 * MIB)
