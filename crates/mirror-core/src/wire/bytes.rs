@@ -4,6 +4,7 @@
 //! can be called; an offset and a length together stay below 2^63, as in every system call.
 
 use super::{kinds, Header, WireError};
+use crate::generation::HISTORY_MAX;
 use crate::message::FileKind;
 use crate::units::{FileId, FileTime};
 
@@ -99,6 +100,16 @@ impl Writer<'_> {
         }
         self.0.extend_from_slice(&(end as u16).to_le_bytes());
         self.0.extend_from_slice(&text.as_bytes()[..end]);
+        self
+    }
+
+    /// Older generations, the youngest first; those beyond the bound are left out.
+    pub fn history(&mut self, history: &[u64]) -> &mut Self {
+        let history = &history[..history.len().min(HISTORY_MAX)];
+        self.u8(history.len() as u8);
+        for older in history {
+            self.u64(*older);
+        }
         self
     }
 
@@ -302,6 +313,14 @@ impl<'a> Reader<'a> {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(self.error(field, "is not UTF-8")),
         }
+    }
+
+    pub fn history(&mut self, field: &str) -> Result<Vec<u64>, WireError> {
+        let count = usize::from(self.u8(field)?);
+        if count > HISTORY_MAX {
+            return Err(self.error(field, &format!("{count} generations are too many")));
+        }
+        (0..count).map(|_| self.u64(field)).collect()
     }
 
     /// The length of a list whose items take at least `item_bytes` each, so that a lie about the

@@ -2,7 +2,7 @@
 
 use super::bytes::{Reader, Writer};
 use super::{begin_frame, end_frame, kinds, Header, WireError};
-use crate::generation::{Generation, LastRole, HISTORY_MAX};
+use crate::generation::{Generation, LastRole};
 use crate::message::{Hello, Welcome};
 
 const CLEAN: u8 = 1;
@@ -85,11 +85,7 @@ pub fn decode_welcome(header: &Header, body: &[u8]) -> Result<Welcome, WireError
 }
 
 fn encode_generation(generation: &Generation, w: &mut Writer<'_>) {
-    let history = &generation.history[..generation.history.len().min(HISTORY_MAX)];
-    w.u64(generation.current).u64(generation.base).u8(history.len() as u8);
-    for older in history {
-        w.u64(*older);
-    }
+    w.u64(generation.current).u64(generation.base).history(&generation.history);
     let bit = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags = bit(generation.clean, CLEAN)
         | bit(generation.sole, SOLE)
@@ -100,11 +96,7 @@ fn encode_generation(generation: &Generation, w: &mut Writer<'_>) {
 
 fn decode_generation(r: &mut Reader<'_>) -> Result<Generation, WireError> {
     let (current, base) = (r.u64("generation current")?, r.u64("generation base")?);
-    let count = usize::from(r.u8("generation history")?);
-    if count > HISTORY_MAX {
-        return Err(r.error("generation history", &format!("{count} are too many")));
-    }
-    let history = (0..count).map(|_| r.u64("generation history")).collect::<Result<_, _>>()?;
+    let history = r.history("generation history")?;
     let role = r.u8("generation role")?;
     let Some(role) = LastRole::from_number(role) else {
         return Err(r.error("generation role", &format!("{role} is no role")));

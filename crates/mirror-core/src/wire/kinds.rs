@@ -44,7 +44,6 @@ kinds! {
     RESYNC_END = 0x2a, "resync end";
     PING = 0x40, "ping";
     HAND_OVER = 0x41, "hand over";
-    NEW_GENERATION = 0x42, "new generation";
     APPLIED = 0x0100, "applied";
     SYNCED = 0x0101, "synced";
     FAILED = 0x0102, "failed";

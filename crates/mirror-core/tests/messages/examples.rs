@@ -157,7 +157,6 @@ fn stream() -> Named {
         ("resync_end", Operation::ResyncEnd { generation: 77, history: vec![76, 75] }),
         ("ping", Operation::Ping),
         ("hand_over", Operation::HandOver { epoch: 43 }),
-        ("new_generation", Operation::NewGeneration { generation: 78 }),
     ]
 }
 

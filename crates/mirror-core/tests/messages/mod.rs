@@ -32,7 +32,7 @@ pub struct Sample {
     pub times: [FileTime; 2],
 }
 
-pub const FORMS: usize = 29;
+pub const FORMS: usize = 28;
 
 impl Sample {
     /// One of the forms of an operation, made of this sample's parts.

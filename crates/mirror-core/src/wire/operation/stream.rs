@@ -3,6 +3,7 @@
 use super::super::bytes::{Reader, Writer};
 use super::super::{kinds, WireError, MAX_DATA_BYTES};
 use super::contents::decode_data;
+use crate::generation::HISTORY_MAX;
 use crate::message::{Entry, Metadata, Operation, ZoneData};
 
 const BYTES: u8 = 1;
@@ -49,11 +50,7 @@ pub fn encode(operation: &Operation<'_>, w: &mut Writer<'_>) -> bool {
             w.time(*parent_mtime);
         }
         Operation::ResyncEnd { generation, history } => {
-            let history = &history[..history.len().min(HISTORY_MAX)];
-            w.u64(*generation).u8(history.len() as u8);
-            for older in history {
-                w.u64(*older);
-            }
+            w.u64(*generation).history(history);
         }
         Operation::HandOver { epoch } => {
             w.u64(*epoch);
@@ -94,7 +91,10 @@ pub fn decode<'a>(kind: u16, r: &mut Reader<'a>) -> Result<Option<Operation<'a>>
             entry: decode_entry(r)?,
             parent_mtime: r.time("parent_mtime")?,
         },
-        kinds::RESYNC_END => decode_resync_end(r)?,
+        kinds::RESYNC_END => Operation::ResyncEnd {
+            generation: decode_generation(r)?,
+            history: r.history("history")?,
+        },
         kinds::HAND_OVER => Operation::HandOver { epoch: r.u64("epoch")? },
         _ => return Ok(None),
     }))
@@ -112,16 +112,6 @@ fn decode_zone_data<'a>(offset: u64, r: &mut Reader<'a>) -> Result<ZoneData<'a>,
         }
         other => Err(r.error("form", &format!("{other} is neither bytes nor a hole"))),
     }
-}
-
-fn decode_resync_end<'a>(r: &mut Reader<'a>) -> Result<Operation<'a>, WireError> {
-    let generation = decode_generation(r)?;
-    let count = usize::from(r.u8("history")?);
-    if count > HISTORY_MAX {
-        return Err(r.error("history", &format!("{count} are too many")));
-    }
-    let history = (0..count).map(|_| r.u64("history")).collect::<Result<_, _>>()?;
-    Ok(Operation::ResyncEnd { generation, history })
 }
 
 fn decode_generation(r: &mut Reader<'_>) -> Result<u64, WireError> {
