@@ -107,6 +107,20 @@ list_missing() {
     fi
 }
 
+list_missing_linters() { # a Rust that was here before may have come without them
+    local owner
+    scripts/rust.sh >/dev/null || return 0
+    scripts/rust.sh cargo clippy --version >/dev/null 2>&1 \
+        && scripts/rust.sh cargo fmt --version >/dev/null 2>&1 && return 0
+    owner=$(dpkg -S "$(scripts/rust.sh)/rustc" 2>/dev/null | cut -d: -f1) || true
+    case $owner in
+        rustc) missing+=(rust-clippy rustfmt) ;;
+        rustc-web) missing+=(rust-web-clippy rustfmt-web) ;;
+        rustc-1.*) missing+=("rust-${owner#rustc-}-clippy" "rustfmt-${owner#rustc-}") ;;
+        *) refuse "Rust is here, but not its linters." "Mend: rustup component add clippy rustfmt" ;;
+    esac
+}
+
 apt_packages() {
     local rust=
     if [ ${#missing[@]} -eq 0 ] && find_python >/dev/null && scripts/rust.sh >/dev/null; then return 0; fi
@@ -170,6 +184,7 @@ rust_build() {
 
 check_machine
 list_missing
+[ "$purpose" != check ] || list_missing_linters
 apt_packages
 if [ "$purpose" = lab ]; then # the product's own list of requirements, now that a Python is here
     "$(find_python)" src/twofold/requirements.py lab || exit 1
