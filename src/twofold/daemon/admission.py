@@ -177,7 +177,7 @@ def with_node(cluster: ClusterConfig, name: str, addresses: Mapping[str, str]) -
         if network not in addresses:
             raise PeerRefused(
                 f"the new node has no address on network {network!r}",
-                f"Give one: --network {network}=ADDRESS",
+                f"Give one: --address {network}=ADDRESS",
             )
     # Not validated here: the whole text is, with sentences that fit it.
     newcomer = ClusterNode.model_construct(name=name, addresses=dict(addresses))

@@ -89,7 +89,9 @@ class Membership:
         return {}
 
     async def _cluster_state(self, body: Body) -> Answer:
-        node = configured(self._etc)
+        node = load_node(self._etc)
+        if node is None:  # asked while waiting for a new daemon to be there at all
+            return {"cluster": None, "id": None, "networks": [], "members": [], "modules": []}
         days = pki.expires_in_days((node.pki / "node.crt").read_bytes())
         return {
             "cluster": node.cluster.cluster.name,

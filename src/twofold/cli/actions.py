@@ -1,0 +1,240 @@
+"""Commands that change a module's state: each says what happens and ends with what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from twofold.cli import follow
+from twofold.cli.follow import Follower
+from twofold.cli.output import NotReached, console, print_json
+from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
+from twofold.cli.state import module_states
+from twofold.client import Client
+from twofold.errors import OperatorError
+from twofold.wire.lines import error_from
+
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")]
+Timeout = Annotated[
+    str, typer.Option("--timeout", metavar="TIME", help="How long to follow, such as 90s.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; I know what is lost.")]
+Object = dict[str, Any]
+
+TIMEOUT = "180s"
+WAIT_STATES = ("STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP")
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (prim, start, stop, restart, swap, second, wait):
+        app.command(command.__name__)(command)
+
+
+def prim(
+    context: typer.Context,
+    module: ModuleName,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start MODULE here as primary: this node has the good data.
+
+    Needed once, at the very first start. On data that may be old it is refused; --yes goes on with
+    what this node has, and what only the other node has is lost.
+    """
+    session = Session.of(context, on, as_json)
+    if session.nodes is not None and (len(session.nodes) > 1 or session.nodes == ("*",)):
+        raise OperatorError("only one node can be primary", "Write: -H NODE")
+    _act(session, "prim", module, follow.serving, wait, timeout, {"force": yes})
+
+
+def start(
+    context: typer.Context,
+    module: ModuleName,
+    first: Annotated[
+        str | None, typer.Option("--prim", metavar="NODE", help="First start: NODE has the data.")
+    ] = None,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start MODULE: the up-to-date node becomes primary, the other follows.
+
+    With --prim NODE both nodes start, NODE as the one with the good data.
+    """
+    session = Session.of(context, on, as_json)
+    if first is None:
+        _act(session, "start", module, follow.in_role, wait, timeout, {})
+        return
+    with Client() as client:
+        others = [n for n in _members(client) if n != first]
+    _act(Session((first,), False), "prim", module, follow.serving, wait, timeout, {"force": False})
+    if others:
+        there = Session(tuple(others), session.as_json)
+        _act(there, "start", module, follow.in_role, wait, timeout, {})
+
+
+def stop(
+    context: typer.Context,
+    module: ModuleName,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop MODULE here; an up-to-date other node takes over."""
+    session = Session.of(context, on, as_json)
+    _act(session, "stop", module, follow.stopped, wait, timeout, {})
+
+
+def restart(
+    context: typer.Context,
+    module: ModuleName,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop and start the application where it is; no failover."""
+    session = Session.of(context, on, as_json)
+    _act(session, "restart", module, follow.in_role, wait, timeout, {})
+
+
+def second(
+    context: typer.Context,
+    module: ModuleName,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start MODULE here as secondary, whatever this node has."""
+    session = Session.of(context, on, as_json)
+    _act(session, "second", module, follow.second, wait, timeout, {})
+
+
+def swap(
+    context: typer.Context,
+    module: ModuleName,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Exchange the roles: the application stops on one node, then starts on the other."""
+    session = Session.of(context, on, as_json)
+    with Client() as client:
+        objects = module_states(client, ("*",), module)
+        primary = next((str(o["node"]) for o in objects if o.get("state") in follow.SERVING), None)
+        goals = {
+            str(o["node"]): follow.second if o["node"] == primary else follow.serving
+            for o in objects
+        }
+        _act(session, "swap", module, follow.in_role, wait, timeout, {}, goals)
+
+
+def wait(
+    context: typer.Context,
+    module: ModuleName,
+    state: Annotated[
+        list[str], typer.Argument(metavar="STATE...", help="PRIM, SECOND, ALONE, WAIT or STOP.")
+    ],
+    ready: Annotated[bool, typer.Option("--ready/--any", help="Ready, or in that state.")] = True,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until MODULE is in one of the states here; exit code 14 when it is not in time."""
+    import time
+
+    from twofold.config.units import parse_duration_s
+
+    session = Session.of(context, on, as_json)
+    wanted = {s.upper() for s in state}
+    if not wanted <= set(WAIT_STATES):
+        unknown = ", ".join(sorted(wanted - set(WAIT_STATES)))
+        raise OperatorError(f"{unknown} is no state", f"States are {', '.join(WAIT_STATES)}.")
+    deadline = time.monotonic() + _seconds(parse_duration_s, timeout)
+    with Client() as client:
+        while True:
+            objects = module_states(client, session.nodes, module)
+            if all(_is_in(o, wanted, ready) for o in objects):
+                break
+            if time.monotonic() > deadline:
+                now = ", ".join(f"{o.get('node')} {o.get('state', 'no answer')}" for o in objects)
+                raise NotReached(f"{module} is not {' or '.join(sorted(wanted))}: {now}")
+            time.sleep(follow.POLL_S)
+    if session.as_json:
+        print_json(objects)
+
+
+def _is_in(o: Object, wanted: set[str], ready: bool) -> bool:
+    if o.get("state") not in wanted:
+        return False
+    # STOP and WAIT are never Ready: there, ready means that nothing is being done any more.
+    resting = o["state"] in ("STOP", "WAIT") and o.get("readiness") != "Transient"
+    return not ready or resting or o.get("readiness") == "Ready"
+
+
+def _seconds(parse: Callable[[object], float], text: str) -> float:
+    try:
+        return parse(text)
+    except ValueError as e:
+        raise OperatorError(f"--timeout: {e}") from None
+
+
+def _members(client: Client) -> list[str]:
+    return [str(m["node"]) for m in client.ask("cluster_state")["members"]]
+
+
+def _act(
+    session: Session,
+    command: str,
+    module: str,
+    goal: Callable[[Object], bool],
+    wait: bool,
+    timeout: str,
+    fields: dict[str, Any],
+    goals: dict[str, Callable[[Object], bool]] | None = None,
+) -> None:
+    from twofold.config.units import parse_duration_s
+
+    timeout_s = _seconds(parse_duration_s, timeout)
+    with Client() as client:
+        nodes = _acting_nodes(client, session, module)
+        follower = Follower(client, module, goals or dict.fromkeys(nodes, goal), session.as_json)
+        if wait:
+            follower.begin()
+        _send(client, session, command, module, fields)
+        if wait:
+            follower.run(timeout_s)
+        objects = module_states(client, ("*",), module)
+    if session.as_json:
+        print_json(objects)
+    else:
+        from twofold.cli.state_view import print_states
+
+        print_states(console(), objects)
+
+
+def _acting_nodes(client: Client, session: Session, module: str) -> list[str]:
+    if session.nodes is None:
+        return [str(module_states(client, None, module)[0]["node"])]
+    members = _members(client)
+    return members if "*" in session.nodes else list(session.nodes)
+
+
+def _send(
+    client: Client, session: Session, command: str, module: str, fields: dict[str, Any]
+) -> None:
+    """Every node is asked; the first refusal is raised after all have answered."""
+    for answer in session.ask(client, command, module=module, **fields):
+        if "error" in answer:
+            raise error_from(answer["error"])
+        if answer.get("sentence") and not session.as_json:
+            print(answer["sentence"], flush=True)

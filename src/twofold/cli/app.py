@@ -1,0 +1,52 @@
+"""The tree of commands. A group that is a file of its own adds itself here, in one line."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import typer
+
+from twofold.cli import actions, cluster, config, doctor, journal, module, state
+from twofold.cli.session import AsJson, OnNodes, Session, parse_nodes
+
+app = typer.Typer(
+    name="twofold",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="High availability on two ordinary servers.",
+    epilog="Begin: twofold cluster init. To learn it on one machine: twofold lab demo.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+    version: bool = typer.Option(False, "--version", help="The version, and no more."),
+) -> None:
+    if version:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            print(installed("twofold"))
+        except PackageNotFoundError:
+            print("0.1.0 (not installed)")
+        raise typer.Exit
+    context.obj = Session(parse_nodes(on), as_json)
+
+
+state.add_to(app)
+actions.add_to(app)
+journal.add_to(app)
+doctor.add_to(app)
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(module.app, name="module")
+app.add_typer(config.app, name="config")
+if importlib.util.find_spec("twofold.cli.lab") is not None:
+    app.add_typer(importlib.import_module("twofold.cli.lab").app, name="lab")

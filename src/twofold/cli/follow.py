@@ -1,0 +1,143 @@
+"""Say what happens while it happens: follow an action through states and journal to its end.
+
+The daemon accepts an action and answers at once. Here its states are asked a few times a second,
+what the nodes write in their journals is printed as it comes, and the end is recognised by a pure
+function: `reached`, or `stuck` (nothing moves and the goal is not there).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twofold.cli.output import NotReached
+from twofold.client import Client
+from twofold.errors import ApplicationError, PeerError
+
+POLL_S = 0.25
+PEER_WAIT_S = 1.5
+GRACE_S = 3.0  # a state that is not the goal must stand still this long to be the end
+
+Object = dict[str, Any]
+ROLES = frozenset({"PRIM", "ALONE", "UP", "SECOND"})
+SERVING = frozenset({"PRIM", "ALONE", "UP"})
+
+
+def in_role(o: Object) -> bool:
+    """Serving, or following (a resync may go on for hours, the role is reached)."""
+    if o.get("state") in SERVING:
+        return o.get("readiness") == "Ready"
+    return o.get("state") == "SECOND" and (o.get("readiness") == "Ready" or bool(o.get("resync")))
+
+
+def serving(o: Object) -> bool:
+    return o.get("state") in SERVING and o.get("readiness") == "Ready"
+
+
+def second(o: Object) -> bool:
+    return o.get("state") == "SECOND" and in_role(o)
+
+
+def stopped(o: Object) -> bool:
+    return o.get("state") == "STOP" and o.get("readiness") != "Transient"
+
+
+@dataclass
+class Follower:
+    """Follows `module` until each node of `goals` has reached its goal."""
+
+    client: Client
+    module: str
+    goals: Mapping[str, Callable[[Object], bool]]
+    quiet: bool = False
+    seen: dict[str, int] = field(default_factory=dict[str, int])  # node -> last journal entry
+    still_since: float = 0.0
+    last: dict[str, Object] = field(default_factory=dict[str, Object])
+
+    def begin(self) -> Follower:
+        """Before the action: where the journals stand now."""
+        for node in self.goals:
+            entries = self._entries(node, {"limit": 1})
+            self.seen[node] = max((int(e["id"]) for e in entries), default=0)
+        return self
+
+    def run(self, timeout_s: float) -> list[Object]:
+        """The final states; or raises, with the daemon's sentence."""
+        deadline = time.monotonic() + timeout_s
+        self.still_since = time.monotonic()
+        while True:
+            states = self._states()
+            self._print_news()
+            if all(goal(states[n]) for n, goal in self.goals.items() if n in states):
+                return list(states.values())
+            self._refuse_stuck(states)
+            if time.monotonic() > deadline:
+                raise NotReached(
+                    f"{self.module}: not there after {timeout_s:g} s; " + _sentences(states),
+                    "It goes on; see: twofold state",
+                )
+            time.sleep(POLL_S)
+
+    def _states(self) -> dict[str, Object]:
+        answers = self.client.ask_nodes(
+            list(self.goals), "state", timeout_s=PEER_WAIT_S, module=self.module
+        )
+        states = {str(a["node"]): a["modules"][0] if a.get("modules") else a for a in answers}
+        picture = {n: _picture(o) for n, o in states.items()}
+        if picture != {n: _picture(o) for n, o in self.last.items()}:
+            self.still_since = time.monotonic()
+        self.last = states
+        return states
+
+    def _refuse_stuck(self, states: Mapping[str, Object]) -> None:
+        if time.monotonic() - self.still_since < GRACE_S:
+            return
+        if any(o.get("readiness") == "Transient" for o in states.values()):
+            return
+        missing = {n: o for n, o in states.items() if not self.goals[n](o)}
+        kind = ApplicationError if all(stopped(o) for o in missing.values()) else NotReached
+        first = next(iter(missing.values()))
+        advice = str(first.get("next") or "See: twofold why " + self.module)
+        raise kind(f"{self.module}: {_sentences(missing)}", advice)
+
+    def _print_news(self) -> None:
+        for node in self.goals:
+            for entry in self._entries(node, {"since": self.seen.get(node, 0), "limit": 50}):
+                self.seen[node] = max(self.seen.get(node, 0), int(entry["id"]))
+                if not self.quiet and entry.get("module") in (self.module, None):
+                    print_entry(node, entry)
+
+    def _entries(self, node: str, fields: Mapping[str, Any]) -> list[Object]:
+        try:
+            answers = self.client.ask_nodes(
+                [node], "log", timeout_s=PEER_WAIT_S, module=self.module, **fields
+            )
+        except PeerError:
+            return []
+        return list(answers[0].get("entries", [])) if answers else []
+
+
+def _picture(o: Object) -> tuple[Any, ...]:
+    return (o.get("state"), o.get("readiness"), o.get("sentence"))
+
+
+def _sentences(states: Mapping[str, Object]) -> str:
+    def text(o: Object) -> str:
+        if "error" in o:
+            return str(o["error"].get("text"))
+        return f"{o.get('state')} ({str(o.get('sentence', '')).rstrip('.')})"
+
+    return "; ".join(f"{n} is {text(o)}" for n, o in states.items())
+
+
+def print_entry(node: str, entry: Mapping[str, Any]) -> None:
+    """One line of a journal: time, node, sentence."""
+    at = time.strftime("%H:%M:%S", time.localtime(float(entry.get("at") or 0)))
+    alarm = entry.get("severity") in ("alarm", "error", "warning")
+    colours = ("\033[2m", "\033[0m", "\033[33m") if sys.stdout.isatty() else ("", "", "")
+    dim, plain, yellow = colours
+    sentence = f"{yellow}{entry.get('sentence')}{plain}" if alarm else str(entry.get("sentence"))
+    print(f"{dim}{at}{plain} {node}  {sentence}", flush=True)

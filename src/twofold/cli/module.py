@@ -1,0 +1,175 @@
+"""`twofold module`: add one from the library or a directory, change, list, show, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from twofold.cli.output import console, print_json
+from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
+from twofold.client import Client
+from twofold.errors import OperatorError
+
+app = typer.Typer(no_args_is_help=True, help="What is made highly available.")
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A variable of the module; once for each."),
+]
+APPLY_TIMEOUT_S = 60.0
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    module: ModuleName,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="SOURCE", help="Library module or directory; default MODULE."
+        ),
+    ] = None,
+    values: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a new module on all nodes, then put it there. It is not started."""
+    from twofold.cli.library import files_from
+    from twofold.wire.files import pack
+
+    session = Session.of(context, None, as_json)
+    files = pack(files_from(source or module))
+    with Client() as client:
+        answer = client.ask(
+            "module_add",
+            timeout_s=APPLY_TIMEOUT_S,
+            module=module,
+            files=files,
+            set=assignments(values or []),
+        )
+    session.show([answer], _print_added)
+
+
+def _print_added(answer: dict[str, Any]) -> None:
+    name, nodes = answer["module"], answer["nodes"]
+    print(f"Module {name} is on {' and '.join(nodes)}.")
+    print(f"First start, on the node with the good data: twofold start {name} --prim {nodes[0]}")
+
+
+@app.command()
+def apply(
+    context: typer.Context, module: ModuleName, values: Set = None, as_json: AsJson = False
+) -> None:
+    """Check this node's files of MODULE on all nodes, then put them there."""
+    session = Session.of(context, None, as_json)
+    with Client() as client:
+        answer = client.ask(
+            "module_apply",
+            timeout_s=APPLY_TIMEOUT_S,
+            module=module,
+            set=assignments(values or []),
+        )
+    session.show(
+        [answer], lambda a: print(f"Module {a['module']} is applied on {' and '.join(a['nodes'])}.")
+    )
+
+
+@app.command("list")
+def list_(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -> None:
+    """The modules, with their state on this node."""
+    session = Session.of(context, on, as_json)
+    with Client() as client:
+        answers = session.ask(client, "module_list")
+
+    def show(answer: dict[str, Any]) -> None:
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+        for head in ("module", "kind", "state", "address", "directories", "port"):
+            table.add_column(head)
+        for m in answer["modules"]:
+            if "error" in m:
+                table.add_row(m["module"], "[red]wrong[/]", m["state"], m["error"])
+                continue
+            table.add_row(
+                m["module"],
+                m["kind"],
+                m["state"],
+                ", ".join(m["addresses"]),
+                ", ".join(m["directories"]),
+                str(m["port"] or ""),
+            )
+        if "node" in answer:
+            print(f"Node {answer['node']}:")
+        if answer["modules"]:
+            console().print(table)
+        else:
+            print("No module yet. See: twofold module library")
+
+    session.show(answers, show)
+
+
+@app.command()
+def show(
+    context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
+) -> None:
+    """The files of MODULE as they are on this node."""
+    session = Session.of(context, on, as_json)
+    with Client() as client:
+        answers = session.ask(client, "module_show", module=module)
+
+    def print_files(answer: dict[str, Any]) -> None:
+        print(f"# {answer['directory']} (digest {answer['digest']})")
+        for path, content in answer["files"].items():
+            print(f"# --- {path}\n{content.rstrip()}\n")
+
+    session.show(answers, print_files)
+
+
+@app.command()
+def remove(
+    context: typer.Context,
+    module: ModuleName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take MODULE's configuration off all nodes. Its directories keep their content."""
+    session = Session.of(context, None, as_json)
+    if not yes:
+        typer.confirm(f"The configuration of {module} is removed on all nodes. Go on?", abort=True)
+    with Client() as client:
+        answer = client.ask("module_remove", timeout_s=APPLY_TIMEOUT_S, module=module)
+    session.show(
+        [answer],
+        lambda a: print(f"Module {a['module']} is removed from {' and '.join(a['nodes'])}."),
+    )
+
+
+@app.command()
+def library(context: typer.Context, as_json: AsJson = False) -> None:
+    """The modules that come with Twofold, and their variables."""
+    from twofold.cli.library import library as modules
+
+    session = Session.of(context, None, as_json)
+    if session.as_json:
+        print_json([vars(m) for m in modules()])
+        return
+    screen = console()
+    for m in modules():
+        screen.print(f"[bold]{m.name}[/]  {m.description}")
+        for name, (default, text) in m.variables.items():
+            must = "must be given" if default is None else f"default {default}"
+            screen.print(f"    --set {name}=…  {text} ([dim]{must}[/])")
+
+
+def assignments(texts: list[str]) -> dict[str, str]:
+    """{"address": "10.0.0.1/24"} of ["address=10.0.0.1/24"]."""
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise OperatorError(
+                f"--set {text} is not NAME=VALUE", "Write: --set address=10.0.0.9/24"
+            )
+        values[name] = value
+    return values
