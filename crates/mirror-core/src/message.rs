@@ -221,7 +221,10 @@ pub enum Operation<'a> {
         parent_mtime: FileTime,
     },
     /// Everything has been said: the copy is that of this generation, which has this past.
-    ResyncEnd { generation: u64, history: Vec<u64> },
+    ResyncEnd {
+        generation: u64,
+        history: Vec<u64>,
+    },
 
     /// Nothing to say, still here.
     Ping,

@@ -116,7 +116,10 @@ fn contents() -> Named {
     let (id, offset, mtime) = (id(12), 0x1_0000, TIME);
     let change = AttributeChange { mode: Some(0o640), mtime: Some(TIME), ..Default::default() };
     vec![
-        ("write", Operation::Write { id, offset, mtime, kill_suid: true, data: b"sixteen bytes ok" }),
+        (
+            "write",
+            Operation::Write { id, offset, mtime, kill_suid: true, data: b"sixteen bytes ok" },
+        ),
         ("truncate", Operation::Truncate { id, size: 5, mtime, kill_suid: false }),
         ("allocate", Operation::Allocate { id, mode: 3, offset, length: 4096, mtime }),
         ("set_attributes", Operation::SetAttributes { id, change }),
@@ -164,7 +167,10 @@ fn reports() -> Vec<(&'static str, Report)> {
     vec![
         ("applied", Report::Applied { sequence: 500 }),
         ("synced", Report::Synced { sequence: 501, errno: 0 }),
-        ("failed", Report::Failed { sequence: 502, errno: 28, text: "No space left — full".into() }),
+        (
+            "failed",
+            Report::Failed { sequence: 502, errno: 28, text: "No space left — full".into() },
+        ),
         (
             "checksum",
             Report::Checksum {

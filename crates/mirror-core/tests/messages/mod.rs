@@ -112,7 +112,9 @@ impl Sample {
                 }
                 None => Operation::Ping,
             },
-            25 => Operation::ResyncEnd { generation: self.long.max(1), history: vec![self.long; 3] },
+            25 => {
+                Operation::ResyncEnd { generation: self.long.max(1), history: vec![self.long; 3] }
+            }
             26 => Operation::Ping,
             _ => Operation::HandOver { epoch: self.long },
         }
@@ -121,7 +123,8 @@ impl Sample {
 
 pub fn samples() -> impl Strategy<Value = Sample> {
     let files = (0..FORMS, ids(), ids(), names(), names(), vec(any::<u8>(), 0..300));
-    let parts = (kinds(), creators(), changes(), metadata(), vec(entries(), 0..4), vec(ids(), 0..9));
+    let parts =
+        (kinds(), creators(), changes(), metadata(), vec(entries(), 0..4), vec(ids(), 0..9));
     let numbers = (0..1u64 << 62, any::<u32>(), any::<u64>(), any::<bool>(), times(), times());
     (files, parts, numbers).prop_map(|(files, parts, numbers)| {
         let (form, id, parent, name, other_name, data) = files;
@@ -129,8 +132,24 @@ pub fn samples() -> impl Strategy<Value = Sample> {
         let (offset, word, long, flag, one, two) = numbers;
         let times = [one, two];
         Sample {
-            form, id, parent, name, other_name, data, target, kind, creator, change, metadata,
-            entries, ids, offset, word, long, flag, times,
+            form,
+            id,
+            parent,
+            name,
+            other_name,
+            data,
+            target,
+            kind,
+            creator,
+            change,
+            metadata,
+            entries,
+            ids,
+            offset,
+            word,
+            long,
+            flag,
+            times,
         }
     })
 }
@@ -140,7 +159,8 @@ fn ids() -> impl Strategy<Value = FileId> {
 }
 
 fn names() -> impl Strategy<Value = Vec<u8>> {
-    let byte = any::<u8>().prop_filter("a name has no slash and no zero", |b| *b != 0 && *b != b'/');
+    let byte =
+        any::<u8>().prop_filter("a name has no slash and no zero", |b| *b != 0 && *b != b'/');
     vec(byte, 1..=255).prop_filter("not a way out", |n| n != b"." && n != b"..")
 }
 
@@ -172,8 +192,9 @@ fn creators() -> impl Strategy<Value = Creator> {
 
 fn changes() -> impl Strategy<Value = AttributeChange> {
     let numbers = any::<(Option<u32>, Option<u32>, Option<u32>)>();
-    (numbers, proptest::option::of(times()), proptest::option::of(times()))
-        .prop_map(|((mode, uid, gid), atime, mtime)| AttributeChange { mode, uid, gid, atime, mtime })
+    (numbers, proptest::option::of(times()), proptest::option::of(times())).prop_map(
+        |((mode, uid, gid), atime, mtime)| AttributeChange { mode, uid, gid, atime, mtime },
+    )
 }
 
 fn metadata() -> impl Strategy<Value = Metadata> {
@@ -185,8 +206,13 @@ fn metadata() -> impl Strategy<Value = Metadata> {
 }
 
 fn entries() -> impl Strategy<Value = Entry> {
-    (names(), ids(), kinds(), any::<u64>())
-        .prop_map(|(name, id, (kind, target), rdev)| Entry { name, id, kind, rdev, target })
+    (names(), ids(), kinds(), any::<u64>()).prop_map(|(name, id, (kind, target), rdev)| Entry {
+        name,
+        id,
+        kind,
+        rdev,
+        target,
+    })
 }
 
 pub fn reports() -> impl Strategy<Value = Report> {
@@ -196,8 +222,11 @@ pub fn reports() -> impl Strategy<Value = Report> {
         any::<u64>().prop_map(|sequence| Report::Applied { sequence }),
         (any::<u64>(), errno.clone())
             .prop_map(|(sequence, errno)| Report::Synced { sequence, errno }),
-        (any::<u64>(), errno, texts)
-            .prop_map(|(sequence, errno, text)| Report::Failed { sequence, errno, text }),
+        (any::<u64>(), errno, texts).prop_map(|(sequence, errno, text)| Report::Failed {
+            sequence,
+            errno,
+            text
+        }),
         (ids(), 0..1u64 << 62, any::<u32>(), any::<u128>(), any::<bool>()).prop_map(
             |(id, offset, length, checksum, holes_only)| Report::Checksum {
                 id,
@@ -212,21 +241,12 @@ pub fn reports() -> impl Strategy<Value = Report> {
 }
 
 pub fn generations() -> impl Strategy<Value = Generation> {
-    let role =
-        prop::sample::select(vec![LastRole::None, LastRole::Primary, LastRole::Secondary]);
+    let role = prop::sample::select(vec![LastRole::None, LastRole::Primary, LastRole::Secondary]);
     let history = vec(any::<u64>(), 0..=HISTORY_MAX);
     let flags = any::<(bool, bool, bool, bool)>();
     (any::<(u64, u64, u64)>(), history, role, flags).prop_map(
-        |((current, base, epoch), history, role, (clean, sole, sync_target, outdated))| Generation {
-            current,
-            base,
-            history,
-            role,
-            clean,
-            sole,
-            sync_target,
-            outdated,
-            epoch,
+        |((current, base, epoch), history, role, (clean, sole, sync_target, outdated))| {
+            Generation { current, base, history, role, clean, sole, sync_target, outdated, epoch }
         },
     )
 }
@@ -256,8 +276,11 @@ pub fn welcomes() -> impl Strategy<Value = Welcome> {
             generation,
             epoch
         }),
-        (any::<(u64, u64)>(), reason)
-            .prop_map(|((session, epoch), reason)| Welcome::Resync { session, reason, epoch }),
+        (any::<(u64, u64)>(), reason).prop_map(|((session, epoch), reason)| Welcome::Resync {
+            session,
+            reason,
+            epoch
+        }),
         reason.prop_map(|reason| Welcome::Refused { reason }),
     ]
 }

@@ -3,7 +3,6 @@
 use super::super::bytes::{Reader, Writer};
 use super::super::{kinds, WireError, MAX_DATA_BYTES};
 use super::contents::decode_data;
-use crate::generation::HISTORY_MAX;
 use crate::message::{Entry, Metadata, Operation, ZoneData};
 
 const BYTES: u8 = 1;
