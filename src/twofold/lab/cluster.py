@@ -6,6 +6,7 @@ the daemon's local socket directly, through the node's own file system.
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twofold.errors import MachineError, OperatorError, TwofoldError
+from twofold.errors import MachineError, TwofoldError
 from twofold.wire import lines
 
 from .lab import NODES, Lab
@@ -46,20 +47,14 @@ class Cluster:
         """Start both daemons, `cluster init` on a, `cluster join` on b."""
         self.start_daemons()
         self.wait("both daemons answer", lambda: all(self._answers(node) for node in NODES), 20.0)
-        made = self.twofold("a", "cluster", "init", *self._addresses("a"), "--flow", "flow")
-        join = _join_words(made.stdout)
-        self.twofold("b", "cluster", "join", *join, *self._addresses("b"))
+        made = json.loads(self.twofold("a", "cluster", "init", "--json", *_networks("a")).stdout)
+        server = ports_of("a")[0].ipv4
+        self.twofold("b", "cluster", "join", server, "--token", made["token"], *_networks("b"))
         self.wait("the nodes hear each other", self._meet, 20.0)
 
     def start_daemons(self) -> None:
         for node in NODES:
             self.lab.supervise(node, DAEMON, daemon_command())
-
-    def _addresses(self, node: str) -> list[str]:
-        words: list[str] = []
-        for port in ports_of(node):
-            words += ["--address", f"{port.network}={port.ipv4}"]
-        return words
 
     def _answers(self, node: str) -> bool:
         return self.ask(node, "cluster_state") is not None
@@ -162,11 +157,8 @@ def _is(found: dict[str, Any] | None, *states: str) -> bool:
     return found is not None and found.get("state") in states
 
 
-def _join_words(said: str) -> list[str]:
-    """What `cluster init` printed after `twofold cluster join`, up to --address."""
-    for line in said.splitlines():
-        if "cluster join " in line:
-            words = line.partition("cluster join ")[2].split()
-            end = words.index("--address") if "--address" in words else len(words)
-            return words[:end]
-    raise OperatorError(f"`cluster init` printed no join command, but: {said.strip()!r}")
+def _networks(node: str) -> list[str]:
+    words: list[str] = []
+    for port in ports_of(node):
+        words += ["--network", f"{port.network}={port.ipv4}"]
+    return words

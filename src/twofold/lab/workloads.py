@@ -62,7 +62,7 @@ class SqliteWorkload:
             cluster.lab.exec(node, ["mkdir", "-p", self.directory])
         address = f"address={VIRTUAL_ADDRESS}/24"
         cluster.twofold(
-            "a", "module", "add", "sqlite-demo", "--name", self.module, "--set", address
+            "a", "module", "add", self.module, "--from", "sqlite-demo", "--set", address
         )
 
     def begin(self, cluster: Cluster) -> None:
@@ -149,7 +149,7 @@ class KineWorkload:
         place = f"/var/tmp/{self.module}"
         cluster.lab.exec("a", ["mkdir", "-p", place])
         cluster.lab.exec("a", ["sh", "-c", f"cat > {place}/module.toml"], stdin=text)
-        cluster.twofold("a", "module", "add", place)
+        cluster.twofold("a", "module", "add", self.module, "--from", place)
 
     def begin(self, cluster: Cluster) -> None:
         kine = requirements.find_kine()
