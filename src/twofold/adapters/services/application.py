@@ -88,8 +88,10 @@ class Application:
         if failures:
             raise failures[0] if len(failures) == 1 else StopFailed(" ".join(map(str, failures)))
         self._mark(side, None)
-        if started and not records.load_sides(self._place.run):
-            await self._scripts.run("poststop", failure=StopFailed)
+        if not records.load_sides(self._place.run):
+            await self._leave_logs()
+            if started:
+                await self._scripts.run("poststop", failure=StopFailed)
 
     async def adopt(self) -> bool:
         sides = records.load_sides(self._place.run)
@@ -108,10 +110,7 @@ class Application:
 
     async def close(self) -> None:
         """The daemon ends: watching ends, everything runs on."""
-        if self._rotating is not None:
-            self._rotating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._rotating
+        await self._leave_logs()
         for _, driver in self._drivers:
             driver.forget()
 
@@ -149,6 +148,13 @@ class Application:
     def _keep_logs_bounded(self) -> None:
         if self._rotating is None or self._rotating.done():
             self._rotating = asyncio.create_task(self._rotate(), name="service logs")
+
+    async def _leave_logs(self) -> None:
+        rotating, self._rotating = self._rotating, None
+        if rotating is not None:
+            rotating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await rotating
 
     async def _rotate(self) -> None:
         while True:
