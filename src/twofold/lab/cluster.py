@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.errors import MachineError, TwofoldError
-from twofold.wire import lines
+from twofold.wire import control, lines
 
 from .lab import NODES, Lab
 from .network import ports_of
@@ -26,7 +26,7 @@ SOCKET = "/run/twofold/twofoldd.sock"
 
 
 def daemon_command() -> list[str]:
-    return _program("twofoldd", "twofold.daemon.app")
+    return _program("twofoldd", "twofold.daemon")
 
 
 def _program(name: str, module: str) -> list[str]:
@@ -48,6 +48,8 @@ class Cluster:
         self.start_daemons()
         self.wait("both daemons answer", lambda: all(self._answers(node) for node in NODES), 20.0)
         made = json.loads(self.twofold("a", "cluster", "init", "--json", *_networks("a")).stdout)
+        # The daemon notices its new configuration within a second, and listens then.
+        self.wait("a can be reached by the next node", self._admits, 20.0)
         server = ports_of("a")[0].ipv4
         self.twofold("b", "cluster", "join", server, "--token", made["token"], *_networks("b"))
         self.wait("the nodes hear each other", self._meet, 20.0)
@@ -58,6 +60,10 @@ class Cluster:
 
     def _answers(self, node: str) -> bool:
         return self.ask(node, "cluster_state") is not None
+
+    def _admits(self) -> bool:
+        listening = self.lab.exec("a", ["cat", "/proc/net/tcp"]).stdout
+        return f":{control.PORT:04X} 00000000:0000 0A" in listening
 
     def _meet(self) -> bool:
         """Each daemon reaches the other: the answer for all nodes has both in it."""
@@ -74,7 +80,7 @@ class Cluster:
         self, node: str, *words: str, timeout_s: float = 90.0, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """A command of the product on a node."""
-        program = _program("twofold", "twofold.cli.main")
+        program = _program("twofold", "twofold")
         return self.lab.exec(node, [*program, *words], timeout_s=timeout_s, check=check)
 
     # ---- looking ---------------------------------------------------------------------------

@@ -92,7 +92,9 @@ class Demo:
         account, module = self._account, self._workload.module
         account.heading("An application: SQLite behind HTTP, its data in /srv/demo")
         self._workload.install(self._cluster)
-        account.tell(f"a# twofold module add demo --from sqlite-demo --set address={VIRTUAL_ADDRESS}/24")
+        account.tell(
+            f"a# twofold module add demo --from sqlite-demo --set address={VIRTUAL_ADDRESS}/24"
+        )
         self._cluster.twofold("a", "prim", module)
         account.tell("a# twofold prim demo         a has the good data, and serves")
         self._cluster.twofold("b", "start", module)

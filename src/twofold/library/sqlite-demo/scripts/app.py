@@ -148,7 +148,7 @@ class Server(ThreadingHTTPServer):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="SQLite behind HTTP.")
     parser.add_argument("--database", required=True)
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--journal", default="DELETE", choices=["DELETE", "TRUNCATE", "WAL"])
@@ -160,7 +160,12 @@ def main() -> int:
         return 1
     Handler.store = store
     server = Server(("", asked.port), Handler)
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+
+    def end(number: int, frame: object) -> None:
+        # `shutdown` waits for the loop that this handler interrupts, so it needs its own thread.
+        threading.Thread(target=server.shutdown).start()
+
+    signal.signal(signal.SIGTERM, end)
     sys.stderr.write(f"serving {asked.database} on port {asked.port}\n")
     server.serve_forever(poll_interval=0.1)
     server.server_close()
