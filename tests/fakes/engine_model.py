@@ -61,7 +61,12 @@ class EngineModel:
         equal_waiting = not self.disk.sync_target and not self.disk.outdated and not alone
         if not (first or force or self.up_to_date or following or equal_waiting):
             raise MirrorRefused("not_up_to_date", "the other node has newer data")
-        self.role, self.up_to_date, self.linked, self.peer_up_to_date = "primary", True, False, False
+        self.role, self.up_to_date, self.linked, self.peer_up_to_date = (
+            "primary",
+            True,
+            False,
+            False,
+        )
         changes: dict[str, object] = {
             "role": "primary",
             "epoch": epoch,
@@ -93,6 +98,10 @@ class EngineModel:
         self.fence(epoch, strictly=True)
         self.linked = self.peer_up_to_date = False
         self.write(epoch=epoch, **self._fork())
+
+    def outdate(self, epoch: int) -> None:
+        self.up_to_date = False
+        self.write(outdated=True, epoch=max(epoch, self.disk.epoch))
 
     def stop(self, abort: bool) -> None:
         self.running, self.role, self.linked = False, "none", False

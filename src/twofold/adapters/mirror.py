@@ -148,6 +148,13 @@ class MirrorProcess:
         except TimeoutError:
             raise MirrorFailed(f"the engine has not ended within {timeout_s:g} s") from None
 
+    async def close(self) -> None:
+        """Listen no more; the engine runs on."""
+        if self._listening is not None:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+
     async def _listen(self) -> None:
         if self._listening is not None and not self._listening.done():
             return

@@ -1,0 +1,283 @@
+"""`twofoldd`: where everything is put together, and the only place that names concrete adapters.
+
+Outside a cluster the daemon only listens on its local socket and waits for cluster.toml. Inside, a
+*membership* runs: heartbeats, control channel and modules. When the cluster's own files change, the
+membership ends and a new one begins; engines, applications and addresses live on in between, and
+are found again as after a restart of the daemon.
+
+SIGTERM ends the daemon and leaves everything running (so it can be upgraded); `shutdown` on the
+local socket stops the modules in order, for a machine that goes down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from twofold.adapters.address import VirtualAddresses
+from twofold.adapters.checkers import make_checker
+from twofold.adapters.clock import Clock
+from twofold.adapters.control_channel import ControlChannel
+from twofold.adapters.local_socket import LocalSocket
+from twofold.adapters.mirror import MirrorProcess
+from twofold.adapters.pki import load_heartbeat_key
+from twofold.adapters.services import Application
+from twofold.adapters.statefile import next_incarnation
+from twofold.adapters.udp_link import UdpLink, Wire
+from twofold.adapters.watchdog import hold_on
+from twofold.config.load import Module, NodeConfig, load_node
+from twofold.config.places import Places, places
+from twofold.daemon.admission import Admission
+from twofold.daemon.commands import Commands, Member
+from twofold.daemon.configuration import Configuration
+from twofold.daemon.heartbeats import Heartbeats
+from twofold.daemon.journal import Entry, Journal
+from twofold.daemon.lifecycle import Lifecycle, mirror_config
+from twofold.daemon.membership import Surroundings, configured
+from twofold.daemon.parts import Parts, Watched
+from twofold.errors import CommandRefused, TwofoldError
+from twofold.ports import ControlPort
+from twofold.wire import heartbeat
+
+LOOK_EVERY_S = 1.0
+RETRY_S = 2.0
+ENGINE_COMMAND = "TWOFOLD_MIRROR_COMMAND"
+log = logging.getLogger("twofold")
+
+
+class Daemon:
+    """One node's daemon. `run` ends when `ending` is set."""
+
+    def __init__(self, where: Places) -> None:
+        self._where = where
+        self._clock = Clock()
+        self.ending = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._journal = Journal(where.var / "journal.sqlite")
+        around = Surroundings(
+            etc=where.etc,
+            places=where.all,
+            control=self._control,
+            state_of=lambda name: self._lifecycle().state_of(name) if self._member else "STOP",
+            reload=self._reload,
+            running=lambda name: self._lifecycle().module_of(name) if self._member else None,
+        )
+        self._commands = Commands(where.etc, self._journal, Configuration(around))
+        self._local = LocalSocket(where.socket, self._commands.handle)
+        self._known: tuple[bytes, ...] = ()
+
+    @property
+    def _member(self) -> Member | None:
+        return self._commands.member
+
+    def _lifecycle(self) -> Lifecycle:
+        assert self._member is not None
+        return self._member.lifecycle
+
+    def _control(self) -> ControlPort:
+        if self._member is None:
+            raise CommandRefused("the daemon is just starting", "Try again in a moment.")
+        return self._member.control
+
+    async def run(self) -> None:
+        self._where.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+        (self._where.run / "twofoldd.pid").write_text(f"{os.getpid()}\n")
+        background = [
+            asyncio.create_task(self._journal.run()),
+            asyncio.create_task(self._kept("the local socket", self._local.serve)),
+        ]
+        try:
+            while not self.ending.is_set():
+                await self._one_membership()
+        finally:
+            await _cancel(background)
+            (self._where.run / "twofoldd.pid").unlink(missing_ok=True)
+
+    # --- one membership ---------------------------------------------------------------------------
+
+    async def _one_membership(self) -> None:
+        """Until the cluster's files change, or the daemon ends."""
+        self._changed.clear()
+        self._known = _cluster_files(self._where.etc)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            node = load_node(self._where.etc)
+            if node is not None:
+                tasks = await self._begin(node)
+        except TwofoldError as e:
+            self._note(f"this node cannot take part in its cluster: {e}")
+        try:
+            while not (self.ending.is_set() or self._changed.is_set()):
+                await self._look()
+        finally:
+            member, self._commands.member = self._member, None
+            if member is not None:
+                await member.lifecycle.close()
+            await _cancel(tasks)
+
+    async def _look(self) -> None:
+        waits = [asyncio.create_task(e.wait()) for e in (self.ending, self._changed)]
+        await asyncio.wait(waits, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(waits)
+        if _cluster_files(self._where.etc) != self._known:
+            self._changed.set()
+
+    async def _begin(self, node: NodeConfig) -> list[asyncio.Task[None]]:
+        key = load_heartbeat_key(node.pki)
+        incarnation_file = self._where.var / "incarnation"
+        incarnation = next_incarnation(incarnation_file, self._clock.wall_s())
+        admission = Admission(self._where.etc, self._reload)
+        control = ControlChannel(lambda: configured(self._where.etc), admission.answer)
+        link = UdpLink(_wires(node), heartbeat.PORT)
+        lifecycle = Lifecycle(
+            node,
+            self._where,
+            self._parts_of,
+            clock=self._clock,
+            journal=self._journal,
+            on_report=lambda urgent: beats.beat(urgent),
+        )
+        beats = Heartbeats(
+            node,
+            key,
+            incarnation,
+            link,
+            control,
+            clock=self._clock,
+            journal=self._journal,
+            drivers=lifecycle.drivers,
+        )
+        self._commands.member = Member(node, lifecycle, beats, control)
+        members = tuple(n.name for n in node.cluster.nodes)
+        self._local.use_cluster(lambda: (node.name, members), control)
+        tasks = [
+            asyncio.create_task(self._kept("heartbeats", link.run)),
+            asyncio.create_task(self._kept("the beat", beats.run)),
+            asyncio.create_task(
+                self._kept("the control channel", lambda: control.serve(self._commands.handle))
+            ),
+        ]
+        await lifecycle.reload()
+        names = ", ".join(sorted(lifecycle.running)) or "no module yet"
+        self._note(f"node {node.name} is at work ({names})", "info")
+        return tasks
+
+    async def _kept(self, what: str, serve: Callable[[], Awaitable[None]]) -> None:
+        """Runs it for ever; a failure is said and tried again."""
+        said = ""
+        while True:
+            try:
+                await serve()
+            except TwofoldError as e:
+                if str(e) != said:
+                    self._note(f"{what} failed: {e}")
+                said = str(e)
+            except Exception as e:
+                log.exception("%s failed", what)
+                self._note(f"{what} failed: {e}")
+            await self._clock.sleep(RETRY_S)
+
+    async def _reload(self) -> None:
+        """Called when files were written. A change of the cluster itself is taken up by `run`."""
+        if self._member is None or _cluster_files(self._where.etc) != self._known:
+            asyncio.get_running_loop().call_later(0.2, self._changed.set)  # the answer goes first
+            return
+        await self._member.lifecycle.reload()
+
+    def _note(self, sentence: str, severity: str = "alarm") -> None:
+        self._journal.write(Entry(self._clock.wall_s(), "", severity, sentence))
+
+    # --- the parts of a module --------------------------------------------------------------------
+
+    def _parts_of(
+        self, node: NodeConfig, module: Module, facts: Callable[[], dict[str, str]]
+    ) -> Parts:
+        run = self._where.run / module.name
+        others = [a for n in node.peers for a in node.addresses_of(n.name)]
+        application = Application(
+            module.name,
+            node.name,
+            module.config.services,
+            run=run,
+            scripts=module.scripts,
+            facts=facts,
+        )
+        checkers = tuple(
+            Watched(
+                make_checker(checker, application),
+                checker.interval_s,
+                checker.failures,
+                checker.action,
+                checker.service if checker.kind == "process" else None,
+            )
+            for checker in module.config.checkers
+        )
+        mirror_config(node, module, self._where)  # a mistake is said now, not at the first start
+        engine = MirrorProcess(
+            _engine_command(), run, lambda: mirror_config(node, module, self._where)
+        )
+        address = VirtualAddresses(module.config.addresses, others)
+
+        async def close() -> None:
+            await engine.close()
+            await application.close()
+            await address.close()
+
+        return Parts(engine, application, address, checkers, close)
+
+
+def _engine_command() -> Sequence[str]:
+    given = os.environ.get(ENGINE_COMMAND)
+    return shlex.split(given) if given else (sys.executable, "-m", "twofold.mirror_process")
+
+
+def _wires(node: NodeConfig) -> tuple[Wire, ...]:
+    """One for each network that this node is on."""
+    return tuple(
+        Wire(
+            network,
+            address,
+            tuple(p.addresses[network] for p in node.peers if network in p.addresses),
+        )
+        for network, address in node.me.addresses.items()
+    )
+
+
+def _cluster_files(etc: Path) -> tuple[bytes, ...]:
+    """What a membership is built from; a change of any of it begins a new one."""
+    files = (etc / "cluster.toml", etc / "node.toml", etc / "pki" / "node.crt")
+    return tuple(f.read_bytes() if f.is_file() else b"" for f in files)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[object]] | Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+async def _run() -> None:
+    daemon = Daemon(places())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.ending.set)
+    for sentence in hold_on():
+        log.info("%s", sentence)
+    await daemon.run()
+
+
+def main() -> None:
+    """The console script `twofoldd`."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    os.umask(0o022)
+    asyncio.run(_run())

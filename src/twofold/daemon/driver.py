@@ -1,0 +1,275 @@
+"""One module's life: take an event, decide, remember, write down, act; results are events again.
+
+There is one queue and one task that decides. Slow actions run in a second task, so that the queue
+goes on: heartbeats are answered and a second that is lost in the middle of a long start is noticed.
+Order kept for each decision: what must survive is on disk, then the peer is told, then it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from twofold.adapters.statefile import StateFile
+from twofold.daemon.journal import Entry, Journal
+from twofold.daemon.parts import Parts, Told, perform
+from twofold.errors import MirrorFailed, MirrorRefused, TwofoldError
+from twofold.machine.actions import Action, label
+from twofold.machine.events import (
+    AsideFailed,
+    CheckerTripped,
+    EngineChanged,
+    EngineGone,
+    Event,
+    Found,
+    JobDone,
+    JobFailed,
+    Look,
+    RelationKnown,
+    ServiceExited,
+    TimerFired,
+)
+from twofold.machine.model import Job, Report, Settings, View, report
+from twofold.machine.rule import Answer, Severity
+from twofold.machine.step import Decision, absorb, step
+from twofold.machine.timers import next_moment_s
+from twofold.ports import ClockPort
+from twofold.wire import statefile
+from twofold.wire.mirror import engine_from
+
+QUEUE_MAX = 1000
+LOOKS_MAX = 20
+IDLE_S = 5.0
+log = logging.getLogger("twofold.driver")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of job number `number`; of an earlier one it is not news any more."""
+
+    number: int
+    event: JobDone | JobFailed
+
+
+class ModuleDriver:
+    """`on_report(urgent)` is called when this node has something new to say about the module."""
+
+    def __init__(
+        self,
+        name: str,
+        view: View,
+        parts: Parts,
+        *,
+        clock: ClockPort,
+        journal: Journal,
+        state_file: StateFile,
+        on_report: Callable[[bool], None],
+        digest: str = "",
+    ) -> None:
+        self.name = name
+        self.view = view
+        self.parts = parts
+        self.status: Mapping[str, Any] | None = None  # the engine's, as it said it
+        self.found = False
+        self.digest = digest
+        self._clock = clock
+        self._journal = journal
+        self._state_file = state_file
+        self._on_report = on_report
+        self._queue: asyncio.Queue[Event | Ended] = asyncio.Queue(QUEUE_MAX)
+        self._said: Report | None = None
+        self._job: asyncio.Task[None] | None = None
+        self._job_number = 0
+        self._asides: set[asyncio.Task[None]] = set()
+        self._asking: list[tuple[Event, asyncio.Future[tuple[Answer, str]]]] = []
+        self._exits = {w.service: w for w in parts.checkers if w.service is not None}
+        self._told = Told(self._hear_status, lambda r: self.post(RelationKnown(r)))
+        parts.engine.on_status(self._hear_status)
+        parts.application.on_exit(self._hear_exit)
+
+    @property
+    def report(self) -> Report | None:
+        """What this node says in heartbeats; nothing before it knows what runs."""
+        return report(self.view, self.digest) if self.found else None
+
+    def now_s(self) -> float:
+        return self._clock.monotonic_s()
+
+    def post(self, event: Event | Ended) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            log.error("%s: too much happens at once; %s is lost", self.name, event)
+
+    def change_settings(self, settings: Settings) -> None:
+        self.view = replace(self.view, settings=settings)
+        self.post(Look())
+
+    async def ask(self, event: Event, timeout_s: float) -> tuple[Answer | None, str]:
+        """A person's command: how it is answered, or None when that is still open."""
+        answer: asyncio.Future[tuple[Answer, str]] = asyncio.get_running_loop().create_future()
+        self._asking.append((event, answer))
+        self.post(event)
+        try:
+            return await asyncio.wait_for(asyncio.shield(answer), timeout_s)
+        except TimeoutError:
+            return None, ""
+        finally:
+            self._asking = [(e, a) for e, a in self._asking if a is not answer]
+            answer.cancel()
+
+    async def run(self) -> None:
+        """Until cancelled; then the module goes on without us."""
+        try:
+            while True:
+                await self._handle(await self._next())
+        finally:
+            for task in (*self._asides, *([self._job] if self._job else [])):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _next(self) -> Event:
+        while True:
+            moment_s = next_moment_s(self.view)
+            wait_s = IDLE_S
+            if moment_s is not None:
+                wait_s = max(0.0, moment_s - self._clock.monotonic_s())
+            try:
+                event = await asyncio.wait_for(self._queue.get(), wait_s)
+            except TimeoutError:
+                return TimerFired()
+            if not isinstance(event, Ended):
+                return event
+            if event.number == self._job_number:
+                return event.event
+
+    async def _handle(self, event: Event) -> None:
+        """One event, and what follows from it at once."""
+        for _ in range(LOOKS_MAX):
+            decision = await self._decide(event)
+            if not decision.changed:
+                return
+            event = Look()
+        log.error("%s: the rules do not come to rest at %s", self.name, event)
+
+    async def _decide(self, event: Event) -> Decision:
+        before = self.view
+        decision = step(absorb(before, event, self._clock.monotonic_s()), event)
+        if statefile.remembered(decision.view) != statefile.remembered(before):
+            await self._state_file.write(statefile.encode(decision.view))
+        self.view = decision.view
+        self.found = self.found or isinstance(event, Found)
+        if decision.loud:
+            self._write_down(event, decision)
+        self._tell_peer(before)
+        self._act(decision)
+        self._answer(event, decision)
+        return decision
+
+    def _write_down(self, event: Event, decision: Decision) -> None:
+        severity = "alarm" if decision.rule.severity is Severity.ALARM else "info"
+        self._journal.write(
+            Entry(
+                at=self._clock.wall_s(),
+                module=self.name,
+                severity=severity,
+                sentence=decision.because,
+                decision=True,
+                state=decision.before.value,
+                event=type(event).__name__,
+                then=decision.view.state.value,
+                actions=", ".join(label(a) for a in decision.do),
+            )
+        )
+
+    def _tell_peer(self, before: View) -> None:
+        said = self.report
+        if said is None or said == self._said:
+            return
+        last, self._said = self._said, said
+        urgent = last is None or (said.state, said.offer, said.leaving) != (
+            last.state,
+            last.offer,
+            last.leaving,
+        )
+        self._on_report(urgent)
+
+    def _answer(self, event: Event, decision: Decision) -> None:
+        if decision.answer is None:
+            return
+        of_command = [a for e, a in self._asking if e is event]
+        for answer in of_command or [a for _, a in self._asking]:
+            if not answer.done():
+                answer.set_result((decision.answer, decision.because))
+
+    # --- acting ---------------------------------------------------------------------------------
+
+    def _act(self, decision: Decision) -> None:
+        if decision.job is not None:
+            before, self._job_number = self._job, self._job_number + 1
+            number, job = self._job_number, decision.job
+            self._job = asyncio.create_task(self._work(before, number, job, decision.do))
+            return
+        if decision.rule.ends_job:
+            self._job_number += 1
+        for action in decision.do:
+            task = asyncio.create_task(self._aside(action))
+            self._asides.add(task)
+            task.add_done_callback(self._asides.discard)
+
+    async def _work(
+        self, before: asyncio.Task[None] | None, number: int, job: Job, do: tuple[Action, ...]
+    ) -> None:
+        """The actions in order; the first failure ends the job."""
+        if before is not None and not before.done():
+            before.cancel()
+            await asyncio.wait([before])
+        for action in do:
+            failure = await self._try(action)
+            if failure is not None:
+                self.post(Ended(number, JobFailed(job, action, *failure)))
+                return
+        self.post(Ended(number, JobDone(job)))
+
+    async def _aside(self, action: Action) -> None:
+        failure = await self._try(action)
+        if failure is not None:
+            self.post(AsideFailed(action, *failure))
+
+    async def _try(self, action: Action) -> tuple[str, str] | None:
+        """None, or (reason, text) of the failure."""
+        theirs = self.view.peer.generation if self.view.peer else None
+        try:
+            await perform(self.parts, action, theirs, self._told)
+        except MirrorRefused as e:
+            return e.reason, str(e)
+        except TwofoldError as e:
+            return e.code, str(e)
+        except Exception as e:
+            log.exception("%s: %s failed", self.name, label(action))
+            return "bug", f"{label(action)} failed: {type(e).__name__}: {e}"
+        return None
+
+    # --- what the parts tell ----------------------------------------------------------------------
+
+    def _hear_status(self, status: Mapping[str, Any] | None) -> None:
+        self.status = status
+        if status is None:
+            self.post(EngineGone("the engine process ended"))
+            return
+        try:
+            self.post(EngineChanged(engine_from(status)))
+        except MirrorFailed as e:
+            log.error("%s: %s", self.name, e)
+
+    def _hear_exit(self, service: str, why: str) -> None:
+        checker = self._exits.get(service)
+        if checker is not None:
+            self.post(CheckerTripped(checker.port.name, checker.action, why))
+        else:
+            self.post(ServiceExited(service, why))

@@ -1,0 +1,257 @@
+"""The modules of this node: built from their configuration, found again, changed, let go.
+
+A module that runs keeps the parts it was started with; a changed configuration reaches it when it
+next stops, except for what the machine reads at each decision (failover, loops, default primary).
+A module that cannot be built (wrong file, a kind not supported yet) does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from twofold.adapters.statefile import StateFile
+from twofold.config.load import Module, NodeConfig, load_module, module_names
+from twofold.config.places import Places
+from twofold.daemon.checking import Checking
+from twofold.daemon.driver import ModuleDriver
+from twofold.daemon.journal import Entry, Journal
+from twofold.daemon.parts import Parts
+from twofold.errors import OperatorError, TwofoldError
+from twofold.machine.events import Found
+from twofold.machine.model import Kind, Settings, State, View, check_kind
+from twofold.ports import ClockPort
+from twofold.wire import statefile
+from twofold.wire.mirror import engine_from
+
+ADOPT_TIMEOUT_S = 20.0
+PartsOf = Callable[[NodeConfig, Module, Callable[[], dict[str, str]]], Parts]
+log = logging.getLogger("twofold.lifecycle")
+
+
+@dataclass
+class Running:
+    module: Module  # as it was built
+    driver: ModuleDriver
+    checking: Checking
+    tasks: tuple[asyncio.Task[None], ...]
+    pending: Module | None = None  # a newer configuration, for when it stops
+
+
+class Lifecycle:
+    """All modules of this node while it is a member of a cluster."""
+
+    def __init__(
+        self,
+        node: NodeConfig,
+        places: Places,
+        parts_of: PartsOf,
+        *,
+        clock: ClockPort,
+        journal: Journal,
+        on_report: Callable[[bool], None],
+    ) -> None:
+        self._node = node
+        self._places = places
+        self._parts_of = parts_of
+        self._clock = clock
+        self._journal = journal
+        self._on_report = on_report
+        self.running: dict[str, Running] = {}
+        self.broken: dict[str, TwofoldError] = {}
+
+    def drivers(self) -> Iterable[ModuleDriver]:
+        return [r.driver for r in self.running.values()]
+
+    def state_of(self, name: str) -> str:
+        running = self.running.get(name)
+        if running is None:
+            return State.STOP.value
+        view = running.driver.view
+        if view.state is State.STOP and view.job is not None:
+            return State.WAIT.value  # not at rest
+        return view.state.value
+
+    def module_of(self, name: str) -> Module | None:
+        running = self.running.get(name)
+        return running.module if running else None
+
+    async def reload(self) -> None:
+        """Bring what runs in line with the files."""
+        self.broken.clear()
+        names = module_names(self._node.etc)
+        for name in [n for n in self.running if n not in names]:
+            if self.state_of(name) == State.STOP.value:
+                await self._drop(name)
+        for name in names:
+            try:
+                await self._take(load_module(self._node.etc, name))
+            except TwofoldError as e:
+                self.broken[name] = e
+                self._note(name, f"the module cannot be used: {e}")
+
+    async def freshen(self, name: str) -> None:
+        """Before a start: the newest configuration counts."""
+        running = self.running.get(name)
+        if running and running.pending and self.state_of(name) == State.STOP.value:
+            await self._rebuild(running.pending)
+
+    async def _take(self, module: Module) -> None:
+        check_kind(Kind(module.config.module.kind))
+        running = self.running.get(module.name)
+        if running is None:
+            await self._build(module)
+        elif running.module.digest != module.digest:
+            if self.state_of(module.name) == State.STOP.value:
+                await self._rebuild(module)
+                return
+            running.pending = module
+            running.driver.digest = module.digest
+            running.driver.change_settings(settings_of(self._node, module))
+            self._note(module.name, "the new configuration is used when the module next starts")
+
+    async def _rebuild(self, module: Module) -> None:
+        await self._drop(module.name)
+        await self._build(module)
+
+    async def _build(self, module: Module) -> None:
+        if not self._node.peers:
+            raise OperatorError(
+                "a mirror needs a second node, and this cluster has one only",
+                "On the other server: twofold cluster join",
+            )
+        now_s = self._clock.monotonic_s()
+        settings = settings_of(self._node, module)
+        view = View(settings=settings, now_s=now_s, since_s=now_s, peer_heard_s=now_s)
+        state_file = StateFile(self._places.var / module.name / "state.json")
+        written = state_file.read()
+        if written is not None:
+            view = statefile.decode(written, view, str(state_file.path))
+        if self._first_since_boot(module.name) and not module.config.module.boot:
+            view = replace(view, wanted=False)
+        parts = self._parts_of(self._node, module, lambda: self._facts(module.name))
+        driver = ModuleDriver(
+            module.name,
+            view,
+            parts,
+            clock=self._clock,
+            journal=self._journal,
+            state_file=state_file,
+            on_report=self._on_report,
+            digest=module.digest,
+        )
+        checking = Checking(driver)
+        tasks = (
+            asyncio.create_task(self._life(driver)),
+            asyncio.create_task(checking.run()),
+        )
+        self.running[module.name] = Running(module, driver, checking, tasks)
+
+    async def _life(self, driver: ModuleDriver) -> None:
+        driver.post(await self._look_around(driver))
+        while True:
+            try:
+                await driver.run()
+            except Exception as e:  # our bug: say so, keep what runs running, go on
+                log.exception("module %s", driver.name)
+                self._note(driver.name, f"an internal error, please report it: {e}")
+                await self._clock.sleep(1.0)
+
+    async def _look_around(self, driver: ModuleDriver) -> Found:
+        """What an earlier daemon left running."""
+        engine, runs = None, False
+        try:
+            async with asyncio.timeout(ADOPT_TIMEOUT_S):
+                status = await driver.parts.engine.find()
+                engine = engine_from(status) if status is not None else None
+                runs = await driver.parts.application.adopt()
+        except (TwofoldError, TimeoutError) as e:
+            self._note(driver.name, f"could not find out what runs: {e}")
+        return Found(engine, runs)
+
+    def _facts(self, name: str) -> dict[str, str]:
+        running = self.running.get(name)
+        state = running.driver.view.state.value if running else State.STOP.value
+        peer = self._node.peers[0].name if self._node.peers else ""
+        return {"TWOFOLD_STATE": state, "TWOFOLD_PEER": peer}
+
+    def _first_since_boot(self, name: str) -> bool:
+        marker = self._places.run / name / "booted"
+        if marker.exists():
+            return False
+        marker.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        marker.touch()
+        return True
+
+    async def _drop(self, name: str) -> None:
+        running = self.running.pop(name)
+        await _cancel(running.tasks)
+        if running.driver.parts.close is not None:
+            await running.driver.parts.close()
+
+    async def close(self) -> None:
+        """The daemon ends; engines, applications and addresses stay as they are."""
+        for name in list(self.running):
+            await self._drop(name)
+
+    def _note(self, module: str, sentence: str) -> None:
+        self._journal.write(Entry(self._clock.wall_s(), module, "alarm", sentence))
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+def settings_of(node: NodeConfig, module: Module) -> Settings:
+    section = module.config.module
+    return Settings(
+        node=node.name,
+        peer=node.peers[0].name if node.peers else "",
+        heartbeat_timeout_s=node.cluster.heartbeat.timeout_s,
+        default_primary=section.default_primary,
+        failover=section.failover,
+        max_loops=section.max_loops,
+        loop_interval_s=section.loop_interval_s,
+    )
+
+
+def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str, object]:
+    """mirror.json, as docs/internals/interfaces.md has it."""
+    replication = module.config.replication
+    if replication is None or replication.port is None:
+        raise OperatorError(
+            f"module {module.name!r} has no [replication] with a port",
+            f"Name its directories, then: twofold module apply {module.name}",
+        )
+    peer = node.peers[0].name
+    timeout_s = replication.peer_timeout_s or node.cluster.heartbeat.timeout_s
+    return {
+        "module": module.name,
+        "cluster": node.cluster.cluster.id,
+        "node": node.name,
+        "peer": peer,
+        "trees": [{"path": path} for path in replication.directories],
+        "state_dir": str(places.var / module.name),
+        "run_dir": str(places.run / module.name),
+        "listen": [_endpoint(a, replication.port) for a in node.addresses_of(node.name)],
+        "peer_addresses": [_endpoint(a, replication.port) for a in node.addresses_of(peer)],
+        "tls": {
+            "ca": str(node.pki / "ca.crt"),
+            "cert": str(node.pki / "node.crt"),
+            "key": str(node.pki / "node.key"),
+        },
+        "sync": replication.sync,
+        "peer_timeout_ms": int(timeout_s * 1000),
+        "resync_limit_bytes_per_s": replication.resync_limit_bytes_per_s or None,
+    }
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,143 @@
+"""What is going on, and what to do next: two sentences for every view.
+
+They stand in `twofold state`, the console and every alarm, so they name nodes, never internals.
+"""
+
+from __future__ import annotations
+
+from twofold.machine.links import link_up, peer_heard, peer_serving
+from twofold.machine.model import Engine, State, View, Wish, copy_current
+from twofold.machine.standing import Standing, standing
+
+NOTHING = "Nothing to do."
+
+
+def explain(view: View, module: str) -> tuple[str, str]:
+    """(what is going on, what to do next)."""
+    if view.job is not None:
+        return _capital(f"{view.settings.node} is {view.job.value}.") + _trouble(view), _patience()
+    match view.state:
+        case State.STOP:
+            return _stopped(view, module)
+        case State.WAIT:
+            return _waiting(view, module)
+        case State.ALONE:
+            return _alone(view, module)
+        case State.PRIM:
+            return _prim(view)
+        case State.SECOND:
+            return _second(view)
+
+
+def _stopped(view: View, module: str) -> tuple[str, str]:
+    start = f"Start it: twofold start {module}"
+    if view.engine is None and view.epoch == 0 and not peer_serving(view):
+        start = f"On the node with the good data: twofold prim {module}. On the other: start"
+    if view.trouble:
+        return f"Stopped. Last failure: {_sentence(view.trouble)}", start
+    return "Stopped.", start
+
+
+def _waiting(view: View, module: str) -> tuple[str, str]:
+    peer = view.settings.peer
+    if view.now_s < view.rest_until_s:
+        seconds = max(1, round(view.rest_until_s - view.now_s))
+        return f"Waiting {seconds} s before the next attempt.{_trouble(view)}", _patience()
+    if view.wish is Wish.SECOND and not peer_serving(view):
+        return f"Waiting for {peer} to serve, then this node follows it.", f"Start {peer}."
+    answer = standing(view)
+    here = f"run `twofold prim {module} --yes` here if {peer} is lost for ever"
+    first = f"On the node with the good data: twofold prim {module}"
+    match answer:
+        case Standing.MAY_SERVE:
+            return f"About to serve, as soon as {peer} agrees or is silent.", _patience()
+        case Standing.NO_ENGINE:
+            return f"Waiting for the replication engine.{_trouble(view)}", _patience()
+        case Standing.NO_DATA:
+            if peer_heard(view) and view.peer and view.peer.generation:
+                return "Waiting: this node has no data yet.", first
+            return f"Waiting: this node has no data yet, and {peer} does not serve.", first
+        case Standing.HALF_COPY:
+            text = f"Waiting: a copy from {peer} did not end, so this node's data is incomplete."
+            return text, f"Start {peer}: it has the whole data."
+        case Standing.OUTDATED | Standing.OLDER:
+            text = f"Waiting: this copy is older than {peer}'s. It will follow as soon as {peer}"
+            return f"{text} serves.", f"Start {peer}, or {here}."
+        case Standing.NOT_SURE:
+            text = f"Waiting for {peer}, which may have newer data."
+            return text, f"Start {peer}, or {here}."
+        case Standing.COMPARING:
+            return f"Comparing this node's data with {peer}'s.", _patience()
+        case Standing.OTHERS_TURN:
+            return f"Waiting: {peer} has the same data and serves next.", _patience()
+        case Standing.BOTH_WENT_ON:
+            text = f"Waiting: {peer} and this node both went on alone, and their data differs."
+            return text, f"Choose the node to keep, and there: twofold prim {module} --yes"
+        case Standing.STRANGERS:
+            text = f"Waiting: this node's data has nothing in common with {peer}'s."
+            return text, f"To overwrite it with {peer}'s: twofold second {module}"
+
+
+def _alone(view: View, module: str) -> tuple[str, str]:
+    peer = view.settings.peer
+    resync = _copying(view.engine)
+    if view.peer and peer_heard(view) and view.peer.state is State.SECOND:
+        if link_up(view):
+            return f"Serving; {peer} is receiving a copy{resync}.", _patience()
+        return f"Serving; {peer} is about to receive a copy.{_refused(view)}", _patience()
+    if peer_heard(view):
+        state = view.peer.state.value if view.peer else "unknown"
+        text = f"Serving alone: {peer} is {state}. A failure of this node would stop the service."
+        return text, f"On {peer}: twofold start {module}"
+    text = f"Serving alone: {peer} is not heard. A failure of this node would stop the service."
+    return text, f"See that {peer} runs and is connected."
+
+
+def _prim(view: View) -> tuple[str, str]:
+    peer, engine = view.settings.peer, view.engine
+    if not link_up(view):
+        text = f"Serving; the replication link to {peer} is down, so writes wait."
+        return text + _refused(view), _patience()
+    if engine is not None and not engine.peer_up_to_date:
+        return f"Serving; {peer} is receiving a copy{_copying(engine)}.", _patience()
+    return f"Serving; {peer} has everything.", NOTHING
+
+
+def _second(view: View) -> tuple[str, str]:
+    peer = view.settings.peer
+    if view.offer is not None:
+        return f"The service was handed to {peer}, which is about to take it.", _patience()
+    if not link_up(view):
+        state = "This copy is current." if copy_current(view) else "This copy is not current."
+        text = f"The replication link to {peer} is down. {state}{_refused(view)}"
+        return text, f"See that the network to {peer} works."
+    if copy_current(view):
+        return f"This copy is current; this node takes over when {peer} is lost.", NOTHING
+    return f"Receiving a copy from {peer}{_copying(view.engine)}.", _patience()
+
+
+def _copying(engine: Engine | None) -> str:
+    if engine is None or engine.resync_percent is None:
+        return ""
+    return f" ({engine.resync_percent:.0f} %)"
+
+
+def _refused(view: View) -> str:
+    refused = view.engine.refused if view.engine else None
+    return f" {_sentence(refused)}" if refused else ""
+
+
+def _trouble(view: View) -> str:
+    return f" Last failure: {_sentence(view.trouble)}" if view.trouble else ""
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _patience() -> str:
+    return "Nothing to do; this passes by itself."
