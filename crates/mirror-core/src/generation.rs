@@ -1,7 +1,8 @@
 //! Whose data is newer: a pure comparison of two small records, one of each node.
 //!
 //! A *generation* is a random number that names one version of the data. Both copies have the same
-//! number while they are connected. The first write that one node makes without the other gives that
+//! number while they are connected. The first write that one node makes without the other gives
+//! that
 //! node a fresh number *before* the write is released, and the old number moves into its past. So:
 //!
 //! - a node that wrote nothing alone has not diverged: its number is in the other's past;
@@ -179,7 +180,8 @@ impl Generation {
     }
 
     /// This node is about to write what the other does not get: a fresh number, made durable before
-    /// the write is released. The base stays the last number both had: a node that forks again while
+    /// the write is released. The base stays the last number both had: a node that forks
+    /// again while
     /// it is still alone must not forget where it left the other, however often it does.
     #[must_use]
     pub fn fork(&self, fresh: u64) -> Generation {

@@ -168,7 +168,8 @@ pub enum Operation<'a> {
         data_only: bool,
     },
 
-    /// The secondary's copy is not up to date from here to `ResyncEnd`; its table of numbers is empty.
+    /// The secondary's copy is not up to date from here to `ResyncEnd`; its table of
+    /// numbers is empty.
     ResyncBegin,
     /// A part of the listing of a directory; several may follow each other.
     Entries {

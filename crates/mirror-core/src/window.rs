@@ -70,7 +70,8 @@ impl<T> Window<T> {
         (self.acknowledged..=self.last_pushed).contains(&sequence)
     }
 
-    /// Everything ordered up to `up_to` is answered: take it out, in order. Taking only the first few
+    /// Everything ordered up to `up_to` is answered: take it out, in order. Taking only the
+    /// first few
     /// of the iterator leaves the rest waiting. An old acknowledgement changes nothing.
     pub fn acknowledged(&mut self, up_to: Sequence) -> impl Iterator<Item = (Sequence, T)> + '_ {
         self.acknowledged = self.acknowledged.max(up_to.min(self.last_pushed));

@@ -186,7 +186,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// Two nodes live through writes alone and resyncs; a model keeps, for each, the set of writes in
+    /// Two nodes live through writes alone and resyncs; a model keeps, for each, the set of
+    /// writes in
     /// its data. The relation must tell the truth about those sets.
     #[test]
     fn the_relation_tells_the_truth_about_the_data(steps in steps()) {

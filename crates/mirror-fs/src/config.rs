@@ -1,6 +1,7 @@
 //! `mirror.json`: what the daemon tells the engine at its start.
 //!
-//! The daemon writes it from checked configuration, so a mistake here is rare; it is refused all the
+//! The daemon writes it from checked configuration, so a mistake here is rare; it is refused
+//! all the
 //! same, in one sentence that names the file and the field, before anything is mounted.
 
 use std::collections::HashSet;

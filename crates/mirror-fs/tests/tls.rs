@@ -40,7 +40,8 @@ impl Folder {
         path
     }
 
-    /// Files of a node whose certificate has these names, issued by `issuer`, that trusts `trusted`.
+    /// Files of a node whose certificate has these names, issued by `issuer`, that trusts
+    /// `trusted`.
     fn node(
         &self,
         node: &str,

@@ -5,7 +5,8 @@
 //! client that has subscribed has one more thread that writes events.
 //!
 //! Everything is bounded: clients, length of a line, commands in flight, and how long a client may
-//! take to read what is written to it. A client that breaks a bound loses its connection; the engine
+//! take to read what is written to it. A client that breaks a bound loses its connection; the
+//! engine
 //! does not notice.
 
 mod client;
@@ -43,7 +44,8 @@ pub trait Commands: Send + Sync + 'static {
 
     fn status(&self) -> Value;
 
-    /// Wait until the status has another version than `since`, at most `timeout`; returns the version.
+    /// Wait until the status has another version than `since`, at most `timeout`; returns
+    /// the version.
     fn wait_change(&self, since: u64, timeout: Duration) -> u64;
 }
 
