@@ -217,7 +217,9 @@ class Configuration:
         names = [str(wanted)] if wanted else list(module_names(self._etc))
         problems: list[str] = []
         for name in names:
-            problems += self._problems(node, name, module_files(load_directory(self._etc, name)))
+            files = module_files(load_directory(self._etc, name))
+            # In a thread: looking at the machine's addresses is not asynchronous, and may be slow.
+            problems += await asyncio.to_thread(self._problems, node, name, files)
         return {"checked": ["cluster.toml", *names], "problems": problems}
 
     async def _config_diff(self, body: Body) -> Answer:
@@ -278,7 +280,8 @@ class Configuration:
             running = f"module {name!r} is {state} on node {node.name}, it cannot be removed. "
             mend = f"Stop it first: twofold stop {name} -H '*'"
             return {"problems": [] if state == "STOP" else [running + mend]}
-        return {"problems": self._problems(node, name, unpack(body["files"]))}
+        files = unpack(body["files"])
+        return {"problems": await asyncio.to_thread(self._problems, node, name, files)}
 
     async def _peer_write(self, caller: str, body: Body) -> Answer:
         name = str(body.get("module"))
