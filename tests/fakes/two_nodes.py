@@ -99,7 +99,10 @@ class TwoNodes:
             }
             with (self.root / f"{name}.log").open("ab") as log:
                 self.daemons[name] = subprocess.Popen(
-                    [sys.executable, "-m", "twofold.daemon"], env=environment, stderr=log, stdout=log
+                    [sys.executable, "-m", "twofold.daemon"],
+                    env=environment,
+                    stderr=log,
+                    stdout=log,
                 )
             self.until(lambda n=name: self.state(n) is not None, f"daemon {name} answers")
 

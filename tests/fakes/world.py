@@ -21,6 +21,7 @@ from twofold.machine.actions import (
     ContinueAlone,
     EnsureEngine,
     HoldAddress,
+    Outdate,
     ReleaseAddress,
     StartApplication,
     StopApplication,
@@ -225,6 +226,8 @@ class World:
                 engine.become_secondary(epoch)
             case ContinueAlone(epoch=epoch):
                 engine.continue_alone(epoch)
+            case Outdate(epoch=epoch):
+                engine.outdate(epoch)
             case StopEngine(abort=abort):
                 if engine.running:
                     engine.stop(abort)

@@ -20,6 +20,7 @@ from twofold.machine.actions import (
     ContinueAlone,
     EnsureEngine,
     HoldAddress,
+    Outdate,
     ReleaseAddress,
     StartApplication,
     StopApplication,
@@ -84,6 +85,9 @@ async def perform(parts: Parts, action: Action, theirs: Generation | None, told:
             await _refresh(engine, told)
         case ContinueAlone(epoch=epoch):
             await engine.command("continue_alone", epoch=epoch)
+            await _refresh(engine, told)
+        case Outdate(epoch=epoch):
+            await engine.command("outdate", epoch=epoch)
             await _refresh(engine, told)
         case StopEngine(abort=abort):
             await engine.stop(abort)

@@ -34,6 +34,13 @@ class ContinueAlone:
 
 
 @dataclass(frozen=True)
+class Outdate:
+    """Make durable that this copy is out of date, because the primary goes on without it."""
+
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
 class StopEngine:
     abort: bool = False
 
@@ -73,6 +80,7 @@ Action = (
     | BecomePrimary
     | BecomeSecondary
     | ContinueAlone
+    | Outdate
     | StopEngine
     | AskRelation
     | HoldAddress
@@ -97,6 +105,8 @@ def label(action: Action) -> str:
             return "become secondary" + "".join(f" ({e})" for e in _epoch(epoch))
         case ContinueAlone(epoch=epoch):
             return "continue alone" + "".join(f" ({e})" for e in _epoch(epoch))
+        case Outdate(epoch=epoch):
+            return "mark this copy outdated" + "".join(f" ({e})" for e in _epoch(epoch))
         case StopEngine(abort=abort):
             return "abort engine" if abort else "stop engine"
         case AskRelation():

@@ -115,6 +115,17 @@ nobody_serves = seen(
     ),
 )
 second_gone = seen("the secondary is gone", links.second_gone)
+alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
+going_alone = seen("this was announced", lambda v: v.going_alone > 0)
+link_up = seen("the link is up", links.link_up)
+must_outdate = seen(
+    "the peer goes on alone, and this copy does not know it",
+    lambda v: (
+        v.engine is not None
+        and v.engine.up_to_date
+        and v.peer_alone_epoch > max(v.synced_epoch, v.outdate_asked)
+    ),
+)
 other_wins = seen("both serve and the other has precedence", links.other_wins)
 both_serve = seen("both serve", links.peer_serving)
 split_seen = seen("this was said before", lambda v: v.split_seen)

@@ -55,6 +55,18 @@ def peer_idle(view: View, *states: State) -> bool:
     return peer_heard(view) and peer is not None and peer.state in states and not peer.busy
 
 
+def alone_agreed(view: View) -> bool:
+    """The peer cannot, or will not, take over with a copy that is about to be out of date."""
+    peer = view.peer
+    if peer is None or not peer_heard(view) or peer.leaving or peer.state is not State.SECOND:
+        return True
+    if not view.going_alone:
+        return False
+    waited_s = view.now_s - view.going_alone_s
+    known = peer.knows_alone >= view.going_alone
+    return known or waited_s >= view.settings.heartbeat_timeout_s - _ROUNDING_S
+
+
 def second_gone(view: View) -> bool:
     """A primary has no secondary any more, and must go on alone or stay frozen."""
     if link_up(view):

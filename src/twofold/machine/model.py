@@ -142,6 +142,8 @@ class Report:
     offer_epoch: int = 0
     claim: int = 0
     grants: int = 0
+    going_alone: int = 0  # a primary is about to go on alone in this epoch: outdate your copy
+    knows_alone: int = 0  # ... and this copy is marked
     failed: bool = False
     generation: Generation | None = None
     digest: str = ""
@@ -182,6 +184,9 @@ class View:
     offer_epoch: int = 0
     took_over: bool = False
     swap_due: bool = False
+    going_alone: int = 0
+    going_alone_s: float = 0.0
+    outdate_asked: int = 0
     split_seen: bool = False
     loops_s: tuple[float, ...] = ()
     failed_at_s: float | None = None
@@ -236,6 +241,12 @@ def copy_current(view: View) -> bool:
     return engine is not None and engine.up_to_date and view.peer_alone_epoch <= view.synced_epoch
 
 
+def marked(view: View) -> bool:
+    """The engine itself would refuse to serve this copy."""
+    engine = view.engine
+    return engine is None or engine.generation.outdated or not engine.up_to_date
+
+
 def report(view: View, digest: str = "") -> Report:
     """What this node tells its peer."""
     engine = view.engine
@@ -251,6 +262,8 @@ def report(view: View, digest: str = "") -> Report:
         offer_epoch=view.offer_epoch,
         claim=view.claim,
         grants=view.grants,
+        going_alone=view.going_alone,
+        knows_alone=0 if copy_current(view) or not marked(view) else view.peer_alone_epoch,
         failed=recently_failed(view),
         generation=engine.generation if engine else None,
         digest=digest,

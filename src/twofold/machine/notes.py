@@ -32,6 +32,7 @@ class Note:
 def next_epoch(view: View) -> int:
     """Higher than any epoch this node has used, granted or heard of."""
     seen = [view.epoch, view.offer_epoch, view.peer_alone_epoch, view.grants, view.claim - 1]
+    seen += [view.going_alone - 1]
     seen += [view.engine.epoch, view.engine.generation.epoch] if view.engine else []
     seen += [view.peer.epoch, view.peer.offer_epoch] if view.peer else []
     return max(seen) + 1
@@ -92,5 +93,11 @@ STAYED = Note("did not take over", lambda v, _e: replace(v, took_over=False))
 SWAP_DUE = Note("swap back", lambda v, _e: replace(v, swap_due=True))
 SWAP_DONE = Note("no swap back", lambda v, _e: replace(v, swap_due=False))
 SPLIT_SEEN = Note("split seen", lambda v, _e: replace(v, split_seen=True))
+ANNOUNCE_ALONE = Note(
+    "announce to go on alone",
+    lambda v, _e: replace(v, going_alone=next_epoch(v), going_alone_s=v.now_s),
+)
+NOT_ALONE = Note("nothing announced", lambda v, _e: replace(v, going_alone=0))
+OUTDATE_ASKED = Note("outdating asked", lambda v, _e: replace(v, outdate_asked=v.peer_alone_epoch))
 ASKED = Note("asked", lambda v, _e: replace(v, asked=fingerprint(v), relation=None))
 FORGET_ASKED = Note("compare again", lambda v, _e: replace(v, asked=("", ""), relation=None))

@@ -11,6 +11,7 @@ from twofold.machine import notes as n
 from twofold.machine.actions import (
     BecomePrimary,
     HoldAddress,
+    Outdate,
     ReleaseAddress,
     StartApplication,
     StopApplication,
@@ -124,6 +125,15 @@ FOLLOWING_ASKED: tuple[Rule, ...] = (
 )
 
 FOLLOWING_FACTS: tuple[Rule, ...] = (
+    Rule(
+        given=(SECOND,),
+        on=FACTS,
+        when=g.must_outdate,
+        do=(Outdate(),),
+        sets=(n.OUTDATE_ASKED,),
+        severity=Severity.ALARM,
+        because="{peer} goes on alone, so this copy is out of date until it is copied again",
+    ),
     Rule(
         given=(SECOND,),
         on=FACTS,

@@ -72,12 +72,26 @@ LOST_SECOND: tuple[Rule, ...] = (
     Rule(
         given=(PRIM,),
         on=FACTS,
-        when=g.second_gone & g.engine_primary,
+        when=g.second_gone & g.engine_primary & g.alone_agreed,
         then=ALONE,
         do=(ContinueAlone(),),
-        sets=(n.SWAP_DONE,),
+        sets=(n.SWAP_DONE, n.NOT_ALONE),
         severity=Severity.ALARM,
         because="{peer} is gone or cannot be reached, so {node} goes on alone",
+    ),
+    Rule(
+        given=(PRIM,),
+        on=FACTS,
+        when=g.second_gone & g.engine_primary & ~g.going_alone,
+        sets=(n.ANNOUNCE_ALONE,),
+        because="the link to {peer} is lost; {peer} is told before {node} goes on alone",
+    ),
+    Rule(
+        given=BOTH,
+        on=FACTS,
+        when=g.going_alone & g.link_up,
+        sets=(n.NOT_ALONE,),
+        because="the link to {peer} is back in time",
     ),
     Rule(
         given=BOTH,

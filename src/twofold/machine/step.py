@@ -14,6 +14,7 @@ from twofold.machine.actions import (
     BecomePrimary,
     BecomeSecondary,
     ContinueAlone,
+    Outdate,
 )
 from twofold.machine.events import (
     AsideFailed,
@@ -86,7 +87,7 @@ def absorb(view: View, event: Event, now_s: float) -> View:
 
 
 def _hear(view: View, report: Report) -> View:
-    alone_epoch = report.epoch if report.state is State.ALONE else 0
+    alone_epoch = report.epoch if report.state is State.ALONE else report.going_alone
     return replace(
         view,
         peer=report,
@@ -176,6 +177,8 @@ def _fill(view: View, action: Action) -> Action:
             return replace(action, epoch=next_epoch(view), first=first)
         case ContinueAlone():
             return replace(action, epoch=next_epoch(view))
+        case Outdate():
+            return replace(action, epoch=view.peer_alone_epoch)
         case BecomeSecondary():
             theirs = view.peer.epoch if view.peer else 0
             return replace(action, epoch=max(view.epoch, theirs, 1))

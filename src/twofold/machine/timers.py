@@ -19,6 +19,8 @@ def next_moment_s(view: View) -> float | None:
         moments.append(view.since_s + view.settings.offer_timeout_s)
     if view.state is State.SECOND:
         moments.append(view.since_s + timeout_s)
+    if view.going_alone:
+        moments.append(view.going_alone_s + timeout_s)
     if view.rest_until_s:
         moments.append(view.rest_until_s)
     later = [m for m in moments if m > view.now_s]
