@@ -11,19 +11,77 @@ pub type Name<'a> = Cow<'a, [u8]>;
 
 /// Files are named by their number in the tree; `file` is an open file of `files::OpenFiles`.
 pub enum Change<'a> {
-    Make { parent: u64, name: Name<'a>, node: NewNode<'a>, creator: Creator },
+    Make {
+        parent: u64,
+        name: Name<'a>,
+        node: NewNode<'a>,
+        creator: Creator,
+    },
     /// Make a regular file and open it with these flags of open(2).
-    Create { parent: u64, name: Name<'a>, mode: u32, flags: i32, creator: Creator },
-    Link { number: u64, parent: u64, name: Name<'a> },
-    Unlink { parent: u64, name: Name<'a> },
-    RemoveDirectory { parent: u64, name: Name<'a> },
-    Rename { parent: u64, name: Name<'a>, new_parent: u64, new_name: Name<'a>, flags: u32 },
-    Write { number: u64, file: u64, offset: u64, data: Cow<'a, [u8]>, kill_suid: bool, sync: Durable },
-    SetAttributes { number: u64, file: Option<u64>, size: Option<u64>, kill_suid: bool, change: AttributeChange },
-    SetXattr { number: u64, name: Name<'a>, value: Cow<'a, [u8]>, flags: u32 },
-    RemoveXattr { number: u64, name: Name<'a> },
-    Allocate { number: u64, file: u64, mode: u32, offset: u64, length: u64 },
-    Sync { number: u64, file: Option<u64>, data_only: bool },
+    Create {
+        parent: u64,
+        name: Name<'a>,
+        mode: u32,
+        flags: i32,
+        creator: Creator,
+    },
+    Link {
+        number: u64,
+        parent: u64,
+        name: Name<'a>,
+    },
+    Unlink {
+        parent: u64,
+        name: Name<'a>,
+    },
+    RemoveDirectory {
+        parent: u64,
+        name: Name<'a>,
+    },
+    Rename {
+        parent: u64,
+        name: Name<'a>,
+        new_parent: u64,
+        new_name: Name<'a>,
+        flags: u32,
+    },
+    Write {
+        number: u64,
+        file: u64,
+        offset: u64,
+        data: Cow<'a, [u8]>,
+        kill_suid: bool,
+        sync: Durable,
+    },
+    SetAttributes {
+        number: u64,
+        file: Option<u64>,
+        size: Option<u64>,
+        kill_suid: bool,
+        change: AttributeChange,
+    },
+    SetXattr {
+        number: u64,
+        name: Name<'a>,
+        value: Cow<'a, [u8]>,
+        flags: u32,
+    },
+    RemoveXattr {
+        number: u64,
+        name: Name<'a>,
+    },
+    Allocate {
+        number: u64,
+        file: u64,
+        mode: u32,
+        offset: u64,
+        length: u64,
+    },
+    Sync {
+        number: u64,
+        file: Option<u64>,
+        data_only: bool,
+    },
 }
 
 /// What a name is made of, besides a regular file that is opened.
@@ -81,9 +139,7 @@ impl Change<'_> {
             Change::SetXattr { number, name, value, flags } => {
                 Change::SetXattr { number, name: own(name), value: own(value), flags }
             }
-            Change::RemoveXattr { number, name } => {
-                Change::RemoveXattr { number, name: own(name) }
-            }
+            Change::RemoveXattr { number, name } => Change::RemoveXattr { number, name: own(name) },
             Change::Allocate { number, file, mode, offset, length } => {
                 Change::Allocate { number, file, mode, offset, length }
             }

@@ -61,6 +61,8 @@ pub struct Engine {
     pub notifiers: OnceLock<Vec<fuser::Notifier>>,
     pub applied: Applied,
     pub resyncs: AtomicU64,
+    /// Counts the changes of role, for `shown_generation`.
+    pub incarnation: AtomicU64,
     /// One change of role at a time.
     pub roles: Mutex<()>,
     version: Mutex<u64>,
@@ -90,6 +92,7 @@ impl Engine {
             notifiers: OnceLock::new(),
             applied: Applied::default(),
             resyncs: AtomicU64::new(0),
+            incarnation: AtomicU64::new(1),
             roles: Mutex::new(()),
             version: Mutex::new(1),
             changed: Condvar::new(),
@@ -260,14 +263,14 @@ impl Engine {
     /// Drops everything that the kernel remembers of the trees: after a change of role it may be
     /// untrue.
     pub fn drop_caches(&self) {
+        self.incarnation.fetch_add(1, Ordering::Relaxed);
         let Some(notifiers) = self.notifiers.get() else { return };
         for (tree, notifier) in self.trees.iter().zip(notifiers) {
             for inode in tree.known() {
                 let _ = notifier.inval_inode(fuser::INodeNo(inode.number()), 0, 0);
                 for place in inode.places.lock().clone() {
-                    let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
-                        &place.name,
-                    );
+                    let name =
+                        <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&place.name);
                     let parent = fuser::INodeNo(place.parent.inode());
                     let _ = notifier.inval_entry(parent, name);
                 }

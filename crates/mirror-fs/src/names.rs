@@ -23,7 +23,7 @@ use crate::answer::{Answer, Done, Reply};
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
 use crate::mode::Mode;
-use crate::progress::{Mark, Progress, Send};
+use crate::progress::{Progress, Send};
 use crate::sys;
 use crate::tree::{mtime_of, Inode, Tree};
 
@@ -214,14 +214,7 @@ impl Engine {
         tree.open_file(inode, access | libc::O_NOATIME)
     }
 
-    fn link(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        number: u64,
-        parent: u64,
-        name: &[u8],
-    ) -> Named {
+    fn link(&self, mode: &Mode, tree: &Arc<Tree>, number: u64, parent: u64, name: &[u8]) -> Named {
         let inode = tree.inode(number)?;
         let parent = tree.inode(parent)?;
         Self::refuse_hidden(tree, &parent, name)?;

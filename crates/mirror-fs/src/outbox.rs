@@ -149,7 +149,8 @@ impl Outbox {
 
     /// A sign of life when nothing else is to be said.
     pub fn ping(&self) {
-        let mut sending = self.sending.lock();
+        // Whoever holds the lock is sending, which is a sign of life too.
+        let Some(mut sending) = self.sending.try_lock() else { return };
         let mut frame = std::mem::take(&mut sending.frame);
         frame.clear();
         wire::encode_operation(0, &Operation::Ping, &mut frame);
@@ -192,11 +193,14 @@ impl Outbox {
         self.window.lock().len()
     }
 
-    /// Begins a new session over `conn`, from sequence 1. What still waits is said again first
-    /// (a new primary may have written before its secondary came).
-    pub fn attach(&self, conn: Arc<Conn>) -> io::Result<()> {
-        self.sending.lock().phase = Phase::Attached(conn);
-        self.resend(0)
+    /// Begins a new session over `conn`, from sequence 1. Nothing waits: the gate was closed, or
+    /// there was no secondary.
+    pub fn attach(&self, conn: Arc<Conn>) {
+        let mut sending = self.sending.lock();
+        debug_assert_eq!(self.waiting(), 0);
+        *self.window.lock() = Window::default();
+        sending.next = 1;
+        sending.phase = Phase::Attached(conn);
     }
 
     /// Goes on with the same session over a new connection.

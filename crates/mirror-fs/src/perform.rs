@@ -105,12 +105,7 @@ impl Engine {
 
     /// Locks the order of a file that the secondary knows by its number, if it can.
     /// The second value tells whether operations on it can be sent at all.
-    pub(crate) fn ordered<'i>(
-        &self,
-        mode: &Mode,
-        tree: &Tree,
-        inode: &'i Inode,
-    ) -> Ordered<'i> {
+    pub(crate) fn ordered<'i>(&self, mode: &Mode, tree: &Tree, inode: &'i Inode) -> Ordered<'i> {
         loop {
             let known = self.bind(mode, tree, inode);
             let guard = inode.order.lock();
@@ -415,9 +410,7 @@ pub fn apply_times(
     mtime: Option<FileTime>,
 ) -> io::Result<()> {
     let spec = |time: Option<FileTime>| match time {
-        Some(time) => {
-            rfs::Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) }
-        }
+        Some(time) => rfs::Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) },
         None => rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_OMIT },
     };
     let times = rfs::Timestamps { last_access: spec(atime), last_modification: spec(mtime) };

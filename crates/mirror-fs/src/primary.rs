@@ -208,9 +208,7 @@ fn attach(
         for tree in &engine.trees {
             tree.set_keep_all(!in_sync);
         }
-        if engine.outbox.attach(conn.clone()).is_err() {
-            conn.close();
-        }
+        engine.outbox.attach(conn.clone());
         if matches!(mode.gate, Gate::Frozen(why) if why != "frozen by command") {
             mode.gate = Gate::Open;
         }

@@ -168,7 +168,9 @@ impl Engine {
         };
         if attached {
             let (told, done) = std::sync::mpsc::sync_channel(1);
-            let wake = Reply::Wake(Box::new(move || drop(told.send(()))));
+            let wake = Reply::Wake(Box::new(move || {
+                let _ = told.send(());
+            }));
             self.outbox.put(&Operation::HandOver { epoch }, Some(wake));
             let acknowledged = done.recv_timeout(DRAIN_LIMIT).is_ok();
             if !acknowledged || self.outbox.is_lost() {

@@ -160,8 +160,7 @@ pub fn get_xattr(path: &CStr, name: &CStr, value: &mut [u8]) -> io::Result<usize
 /// With an empty buffer: how long the list is.
 pub fn list_xattr(path: &CStr, names: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer is valid and its length is passed.
-    let result =
-        unsafe { libc::listxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
+    let result = unsafe { libc::listxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
     checked(result)
 }
 

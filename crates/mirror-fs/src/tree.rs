@@ -91,7 +91,8 @@ pub fn mtime_of(stat: &Stat) -> FileTime {
     FileTime { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
 }
 
-fn number_of(stat: &Stat) -> u64 {
+/// The number under which a file is known, except the root.
+pub fn number_of(stat: &Stat) -> u64 {
     // Only the root may be 1; a file system that numbers another file so is given a free one.
     if stat.st_ino == ROOT_INODE || stat.st_ino > MAX_INODE {
         MAX_INODE - (stat.st_ino & 0xffff)
@@ -299,8 +300,7 @@ impl Inode {
 
     /// Does the secondary of this session know the file by its number?
     pub fn bound(&self, session: u64) -> bool {
-        session != 0
-            && (self.id.is_root() || self.bound_session.load(Ordering::Acquire) == session)
+        session != 0 && (self.id.is_root() || self.bound_session.load(Ordering::Acquire) == session)
     }
 
     /// This file stands no longer at that name.

@@ -1,0 +1,363 @@
+//! The secondary's hands: performs the operations of the stream on this node's tree.
+//!
+//! A number of the primary leads to a file of ours by the table `known`. A file that loses its last
+//! name while the primary may still use it is kept open under its number (`orphans`) until it is
+//! unbound. Modification times are those of the primary: for writes they are remembered and set
+//! when the stream is quiet, before a sync, and before anyone else relies on them.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::SyncSender;
+use std::sync::Arc;
+
+use mirror_core::message::{FileKind, Operation, Report};
+use mirror_core::units::{FileId, FileTime};
+use rustix::fs as rfs;
+
+use crate::change::NewNode;
+use crate::engine::Engine;
+use crate::follower::{report, Job};
+use crate::names::{link_fd, make_node, rename, unlink};
+use crate::perform::{apply_attributes, apply_times, apply_xattr, drop_suid, write_fully};
+use crate::sys::{self, Handle};
+use crate::tree::Tree;
+
+/// Open files kept at hand for writes.
+const OPEN_MAX: usize = 512;
+/// Remembered modification times, before they are set.
+const TIMES_MAX: usize = 4096;
+
+pub struct Beside {
+    jobs: SyncSender<Job>,
+}
+
+impl Beside {
+    pub fn new(jobs: SyncSender<Job>) -> Beside {
+        Beside { jobs }
+    }
+
+    pub fn send(&self, job: Job) -> io::Result<()> {
+        self.jobs.send(job).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+pub struct Applier {
+    pub(crate) trees: Vec<Arc<Tree>>,
+    pub(crate) known: HashMap<FileId, Handle>,
+    pub(crate) numbers: HashMap<Handle, FileId>,
+    pub(crate) orphans: HashMap<FileId, OwnedFd>,
+    open: HashMap<FileId, Arc<OwnedFd>>,
+    times: HashMap<FileId, FileTime>,
+    pub(crate) resync: crate::apply_resync::Incoming,
+}
+
+pub enum Opened {
+    Shared(Arc<OwnedFd>),
+    Own(OwnedFd),
+}
+
+impl AsFd for Opened {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Opened::Shared(fd) => fd.as_fd(),
+            Opened::Own(fd) => fd.as_fd(),
+        }
+    }
+}
+
+fn unknown(id: FileId) -> io::Error {
+    io::Error::other(format!("file {id:?} is not known here"))
+}
+
+impl Applier {
+    pub fn new(engine: &Arc<Engine>) -> Result<Applier, String> {
+        let trees = engine.trees.clone();
+        let mut applier = Applier {
+            known: HashMap::new(),
+            numbers: HashMap::new(),
+            orphans: HashMap::new(),
+            open: HashMap::new(),
+            times: HashMap::new(),
+            resync: crate::apply_resync::Incoming::default(),
+            trees,
+        };
+        for tree in applier.trees.clone() {
+            let handle = sys::handle_of(tree.root_fd()).map_err(|e| e.to_string())?;
+            applier.learn(FileId::root(tree.index), handle);
+        }
+        Ok(applier)
+    }
+
+    pub(crate) fn tree(&self, id: FileId) -> io::Result<Arc<Tree>> {
+        self.trees.get(id.tree() as usize).cloned().ok_or_else(|| unknown(id))
+    }
+
+    pub(crate) fn learn(&mut self, id: FileId, handle: Handle) {
+        if let Some(old) = self.known.insert(id, handle) {
+            if old != handle && self.numbers.get(&old) == Some(&id) {
+                self.numbers.remove(&old);
+            }
+        }
+        self.numbers.insert(handle, id);
+        self.open.remove(&id);
+        self.times.remove(&id);
+    }
+
+    fn unlearn(&mut self, id: FileId) {
+        self.set_time(id);
+        if let Some(handle) = self.known.remove(&id) {
+            if self.numbers.get(&handle) == Some(&id) {
+                self.numbers.remove(&handle);
+            }
+        }
+        self.open.remove(&id);
+        self.orphans.remove(&id);
+    }
+
+    /// A path descriptor of a known file.
+    pub(crate) fn path_fd(&self, id: FileId) -> io::Result<OwnedFd> {
+        let tree = self.tree(id)?;
+        if let Some(fd) = self.orphans.get(&id) {
+            return fd.try_clone();
+        }
+        let handle = self.known.get(&id).ok_or_else(|| unknown(id))?;
+        sys::open_handle(tree.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW)
+    }
+
+    /// A directory that names are looked up in.
+    pub(crate) fn directory(&self, id: FileId) -> io::Result<OwnedFd> {
+        self.path_fd(id)
+    }
+
+    /// A known regular file, open to read and write.
+    pub(crate) fn contents(&mut self, id: FileId) -> io::Result<Opened> {
+        if let Some(fd) = self.orphans.get(&id) {
+            return Ok(Opened::Own(fd.try_clone()?));
+        }
+        if let Some(fd) = self.open.get(&id) {
+            return Ok(Opened::Shared(fd.clone()));
+        }
+        let tree = self.tree(id)?;
+        let handle = self.known.get(&id).ok_or_else(|| unknown(id))?;
+        let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR | libc::O_NOATIME)?;
+        if self.open.len() >= OPEN_MAX {
+            self.open.clear();
+        }
+        let fd = Arc::new(fd);
+        self.open.insert(id, fd.clone());
+        Ok(Opened::Shared(fd))
+    }
+
+    /// The number of the file that stands at a name, if the stream has one for it.
+    pub(crate) fn number_at(&self, directory: &OwnedFd, name: &[u8]) -> io::Result<Option<FileId>> {
+        let flags = rfs::OFlags::PATH | rfs::OFlags::NOFOLLOW | rfs::OFlags::CLOEXEC;
+        let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
+        let fd = rfs::openat(directory, name, flags, rfs::Mode::empty())?;
+        Ok(self.numbers.get(&sys::handle_of(fd.as_fd())?).copied())
+    }
+
+    /// Keeps a file open by its number when it is about to lose its last name.
+    pub(crate) fn keep(&mut self, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
+        let Some(id) = self.number_at(directory, name)? else { return Ok(()) };
+        let tree = self.tree(id)?;
+        let Some(handle) = self.known.get(&id) else { return Ok(()) };
+        let path = sys::open_handle(tree.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW)?;
+        let stat = rfs::fstat(&path)?;
+        if crate::tree::kind_of(stat.st_mode) == FileKind::Regular && stat.st_nlink == 1 {
+            let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
+            self.orphans.insert(id, fd);
+        }
+        Ok(())
+    }
+
+    fn remember_time(&mut self, id: FileId, mtime: FileTime) {
+        self.times.insert(id, mtime);
+        if self.times.len() > TIMES_MAX {
+            self.settle_times();
+        }
+    }
+
+    fn set_time(&mut self, id: FileId) {
+        let Some(mtime) = self.times.remove(&id) else { return };
+        let set = self.path_fd(id).and_then(|fd| apply_times(fd.as_fd(), None, Some(mtime)));
+        if let Err(error) = set {
+            tracing::debug!(?id, "the time could not be set: {error}");
+        }
+    }
+
+    /// Sets the remembered modification times.
+    pub fn settle_times(&mut self) {
+        let all: Vec<FileId> = self.times.keys().copied().collect();
+        for id in all {
+            self.set_time(id);
+        }
+    }
+
+    pub(crate) fn set_directory_time(&self, directory: &OwnedFd, mtime: FileTime) {
+        let _ = apply_times(directory.as_fd(), None, Some(mtime));
+    }
+
+    pub fn apply(
+        &mut self,
+        sequence: u64,
+        operation: Operation<'_>,
+        beside: &Beside,
+    ) -> io::Result<()> {
+        match operation {
+            Operation::Write { id, offset, mtime, kill_suid, data } => {
+                let fd = self.contents(id)?;
+                if write_fully(fd.as_fd(), offset, data)? < data.len() {
+                    return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+                }
+                if kill_suid {
+                    drop_suid(fd.as_fd(), true)?;
+                }
+                self.remember_time(id, mtime);
+                Ok(())
+            }
+            Operation::Sync { id, data_only } => self.sync(sequence, id, data_only, beside),
+            Operation::Truncate { id, size, mtime, kill_suid } => {
+                let fd = self.contents(id)?;
+                rfs::ftruncate(&fd, size)?;
+                drop_suid(fd.as_fd(), kill_suid)?;
+                self.remember_time(id, mtime);
+                Ok(())
+            }
+            Operation::Allocate { id, mode, offset, length, mtime } => {
+                let fd = self.contents(id)?;
+                let flags = rfs::FallocateFlags::from_bits_retain(mode);
+                rfs::fallocate(&fd, flags, offset, length)?;
+                self.remember_time(id, mtime);
+                Ok(())
+            }
+            Operation::SetAttributes { id, change } => {
+                if change.mtime.is_some() {
+                    self.times.remove(&id);
+                }
+                apply_attributes(self.path_fd(id)?.as_fd(), &change)
+            }
+            Operation::SetXattr { id, name, value, flags } => {
+                apply_xattr(self.path_fd(id)?.as_fd(), name, Some((value, flags)))
+            }
+            Operation::RemoveXattr { id, name } => {
+                apply_xattr(self.path_fd(id)?.as_fd(), name, None)
+            }
+            Operation::Ping | Operation::ResyncBegin => Ok(()),
+            operation if operation.is_resync() => self.apply_resync(operation, beside),
+            operation => self.apply_name(operation),
+        }
+    }
+
+    fn apply_name(&mut self, operation: Operation<'_>) -> io::Result<()> {
+        match operation {
+            Operation::Bind { id, parent, name } => {
+                let directory = self.directory(parent)?;
+                self.learn_at(id, &directory, name)
+            }
+            Operation::Unbind { ids } => {
+                for id in ids {
+                    self.unlearn(id);
+                }
+                Ok(())
+            }
+            Operation::Make {
+                id,
+                parent,
+                name,
+                kind,
+                mode,
+                rdev,
+                target,
+                creator,
+                mtime,
+                parent_mtime,
+            } => {
+                let directory = self.directory(parent)?;
+                let node = NewNode { kind, mode, rdev, target: target.into() };
+                make_node(directory.as_fd(), name, &node, creator)?;
+                self.learn_at(id, &directory, name)?;
+                apply_times(self.path_fd(id)?.as_fd(), None, Some(mtime))?;
+                self.set_directory_time(&directory, parent_mtime);
+                Ok(())
+            }
+            Operation::Link { id, parent, name, parent_mtime } => {
+                let directory = self.directory(parent)?;
+                link_fd(self.path_fd(id)?.as_fd(), directory.as_fd(), name)?;
+                self.set_directory_time(&directory, parent_mtime);
+                Ok(())
+            }
+            Operation::Unlink { parent, name, parent_mtime } => {
+                let directory = self.directory(parent)?;
+                self.keep(&directory, name)?;
+                unlink(directory.as_fd(), name, false)?;
+                self.set_directory_time(&directory, parent_mtime);
+                Ok(())
+            }
+            Operation::RemoveDirectory { parent, name, parent_mtime } => {
+                let directory = self.directory(parent)?;
+                unlink(directory.as_fd(), name, true)?;
+                self.set_directory_time(&directory, parent_mtime);
+                Ok(())
+            }
+            Operation::Rename {
+                parent,
+                name,
+                new_parent,
+                new_name,
+                flags,
+                parent_mtime,
+                new_parent_mtime,
+            } => {
+                let (old, new) = (self.directory(parent)?, self.directory(new_parent)?);
+                match self.keep(&new, new_name) {
+                    Err(e) if e.raw_os_error() != Some(libc::ENOENT) => return Err(e),
+                    _ => {}
+                }
+                rename(old.as_fd(), name, new.as_fd(), new_name, flags)?;
+                self.set_directory_time(&old, parent_mtime);
+                self.set_directory_time(&new, new_parent_mtime);
+                Ok(())
+            }
+            other => Err(io::Error::other(format!("an operation out of place: {other:?}"))),
+        }
+    }
+
+    pub(crate) fn learn_at(
+        &mut self,
+        id: FileId,
+        directory: &OwnedFd,
+        name: &[u8],
+    ) -> io::Result<()> {
+        let flags = rfs::OFlags::PATH | rfs::OFlags::NOFOLLOW | rfs::OFlags::CLOEXEC;
+        let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
+        let fd = rfs::openat(directory, name, flags, rfs::Mode::empty())?;
+        self.learn(id, sys::handle_of(fd.as_fd())?);
+        Ok(())
+    }
+
+    /// Everything applied to the file so far goes to disk; reported when it is there.
+    fn sync(
+        &mut self,
+        sequence: u64,
+        id: FileId,
+        data_only: bool,
+        beside: &Beside,
+    ) -> io::Result<()> {
+        self.set_time(id);
+        let fd = match self.contents(id) {
+            Ok(fd) => fd,
+            // A directory: opened to read.
+            Err(_) => {
+                let tree = self.tree(id)?;
+                let handle = self.known.get(&id).ok_or_else(|| unknown(id))?;
+                Opened::Own(sys::open_handle(tree.root_fd(), handle, libc::O_RDONLY)?)
+            }
+        };
+        beside.send(Box::new(move |conn| {
+            let synced = if data_only { rfs::fdatasync(&fd) } else { rfs::fsync(&fd) };
+            let errno = synced.err().map_or(0, |e| e.raw_os_error());
+            report(conn, &Report::Synced { sequence, errno })
+        }))
+    }
+}

@@ -1,0 +1,333 @@
+//! The secondary's hands during a resync: make names, contents and attributes those of the primary.
+//!
+//! What stands where the primary has something else, or nothing, is moved into the hidden
+//! directory `.twofold-aside` of its tree and removed when the resync has ended: a file that was
+//! only renamed is taken from there instead of being copied, and an aborted resync destroys less.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use mirror_core::message::{
+    AttributeChange, Creator, Entry, FileKind, Metadata, Operation, Report, ZoneData,
+};
+use mirror_core::units::FileId;
+use rustix::fs::{self as rfs, Mode, OFlags};
+
+use crate::apply::{Applier, Beside};
+use crate::change::NewNode;
+use crate::follower::report;
+use crate::names::{link_fd, make_node, read_target, rename, reopen_directory, unlink};
+use crate::outbox::read_fully;
+use crate::perform::{apply_attributes, apply_times, apply_xattr, write_fully};
+use crate::source::{checksum, only_hole};
+use crate::sys;
+use crate::tree::{kind_of, mtime_of, ASIDE};
+use crate::xattrs;
+
+/// What a running resync has said and not finished.
+#[derive(Default)]
+pub struct Incoming {
+    listings: HashMap<FileId, Vec<Entry>>,
+    /// Files that stand aside, by number: where.
+    aside: HashMap<FileId, Vec<u8>>,
+    next: u64,
+}
+
+fn os(name: &[u8]) -> &OsStr {
+    OsStr::from_bytes(name)
+}
+
+fn missing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOENT)
+}
+
+impl Applier {
+    pub(crate) fn apply_resync(
+        &mut self,
+        operation: Operation<'_>,
+        beside: &Beside,
+    ) -> io::Result<()> {
+        match operation {
+            Operation::Entries { id, mut entries } => {
+                self.resync.listings.entry(id).or_default().append(&mut entries);
+                Ok(())
+            }
+            Operation::EntriesEnd { id } => {
+                let entries = self.resync.listings.remove(&id).unwrap_or_default();
+                self.make_equal(id, entries)
+            }
+            Operation::FileBegin { id, size } => {
+                Ok(rfs::ftruncate(self.contents(id)?.as_fd(), size)?)
+            }
+            Operation::AskChecksum { id, offset, length } => {
+                let fd = self.contents(id)?;
+                beside.send(Box::new(move |conn| {
+                    let (checksum, holes_only) = checksum_of(fd.as_fd(), offset, length)?;
+                    report(conn, &Report::Checksum { id, offset, length, checksum, holes_only })
+                }))
+            }
+            Operation::Zone { id, offset, data } => self.zone(id, offset, data),
+            Operation::FileEnd { id, metadata } => self.finish_file(id, &metadata),
+            Operation::Detach { id, parent, name, parent_mtime } => {
+                let directory = self.directory(parent)?;
+                self.set_aside(&directory, parent, name, Some(id))?;
+                self.set_directory_time(&directory, parent_mtime);
+                Ok(())
+            }
+            Operation::Attach { id, parent, name, parent_mtime } => {
+                let directory = self.directory(parent)?;
+                self.clear_name(&directory, parent, name)?;
+                self.bring(id, &directory, name)?;
+                self.set_directory_time(&directory, parent_mtime);
+                Ok(())
+            }
+            Operation::Place { parent, entry, parent_mtime } => {
+                let directory = self.directory(parent)?;
+                self.clear_name(&directory, parent, &entry.name)?;
+                self.make_placeholder(&directory, &entry)?;
+                self.set_directory_time(&directory, parent_mtime);
+                Ok(())
+            }
+            other => Err(io::Error::other(format!("an operation out of place: {other:?}"))),
+        }
+    }
+
+    /// Makes the names of a directory exactly those of the listing.
+    fn make_equal(&mut self, id: FileId, entries: Vec<Entry>) -> io::Result<()> {
+        if id.is_root() {
+            // Made before the root gets its times, which are set right after this.
+            self.aside_directory(id)?;
+        }
+        let directory = self.directory(id)?;
+        let wanted: HashSet<&[u8]> = entries.iter().map(|e| e.name.as_slice()).collect();
+        for name in names_of(&directory)? {
+            let hidden = id.is_root() && name == ASIDE.as_bytes();
+            if !wanted.contains(name.as_slice()) && !hidden {
+                self.set_aside(&directory, id, &name, None)?;
+            }
+        }
+        for entry in &entries {
+            self.make_entry(id, &directory, entry)?;
+        }
+        Ok(())
+    }
+
+    fn make_entry(&mut self, parent: FileId, directory: &OwnedFd, entry: &Entry) -> io::Result<()> {
+        let standing = self.number_of_similar(directory, entry)?;
+        let handle = self.known.get(&entry.id).copied();
+        match (standing, handle) {
+            // The very file that the number means already.
+            (Similar::Known(number), Some(_)) if number == entry.id => Ok(()),
+            // The number means another file, which also belongs here (a hard link, or set aside).
+            (Similar::None, Some(_)) => self.bring(entry.id, directory, &entry.name),
+            (_, Some(_)) => {
+                self.set_aside(directory, parent, &entry.name, None)?;
+                self.bring(entry.id, directory, &entry.name)
+            }
+            (Similar::New, None) => self.learn_at(entry.id, directory, &entry.name),
+            (Similar::None, None) => self.make_placeholder(directory, entry),
+            (_, None) => {
+                self.set_aside(directory, parent, &entry.name, None)?;
+                self.make_placeholder(directory, entry)
+            }
+        }
+    }
+
+    /// What stands at the name of an entry now.
+    fn number_of_similar(&self, directory: &OwnedFd, entry: &Entry) -> io::Result<Similar> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = match rfs::openat(directory, os(&entry.name), flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::NOENT) => return Ok(Similar::None),
+            Err(e) => return Err(e.into()),
+        };
+        if let Some(number) = self.numbers.get(&sys::handle_of(fd.as_fd())?) {
+            return Ok(Similar::Known(*number));
+        }
+        let stat = rfs::fstat(&fd)?;
+        let same = kind_of(stat.st_mode) == entry.kind
+            && read_target(fd.as_fd(), entry.kind)? == entry.target
+            && (!is_device(entry.kind) || stat.st_rdev == entry.rdev);
+        Ok(if same { Similar::New } else { Similar::Other })
+    }
+
+    fn make_placeholder(&mut self, directory: &OwnedFd, entry: &Entry) -> io::Result<()> {
+        let mode = if entry.kind == FileKind::Directory { 0o700 } else { 0o600 };
+        let node = NewNode {
+            kind: entry.kind,
+            mode,
+            rdev: entry.rdev,
+            target: entry.target.as_slice().into(),
+        };
+        make_node(directory.as_fd(), &entry.name, &node, Creator::default())?;
+        self.learn_at(entry.id, directory, &entry.name)
+    }
+
+    /// Gives a known file this name: from where it stands aside, or as one more link.
+    fn bring(&mut self, id: FileId, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
+        if let Some(aside) = self.resync.aside.remove(&id) {
+            let from = self.aside_directory(id)?;
+            return rename(from.as_fd(), &aside, directory.as_fd(), name, 0);
+        }
+        link_fd(self.path_fd(id)?.as_fd(), directory.as_fd(), name)
+    }
+
+    fn clear_name(&mut self, directory: &OwnedFd, parent: FileId, name: &[u8]) -> io::Result<()> {
+        match self.set_aside(directory, parent, name, None) {
+            Err(e) if missing(&e) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn aside_directory(&self, id: FileId) -> io::Result<OwnedFd> {
+        let tree = self.tree(id)?;
+        match rfs::mkdirat(tree.root_fd(), ASIDE, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rfs::openat(tree.root_fd(), ASIDE, flags, Mode::empty())?)
+    }
+
+    /// Moves a name out of the way; a file that has a number can be brought back by it.
+    fn set_aside(
+        &mut self,
+        directory: &OwnedFd,
+        parent: FileId,
+        name: &[u8],
+        expected: Option<FileId>,
+    ) -> io::Result<()> {
+        let number = self.number_at(directory, name)?.or(expected);
+        let to = self.aside_directory(parent)?;
+        loop {
+            self.resync.next += 1;
+            let aside = format!("{:x}", self.resync.next).into_bytes();
+            const NOREPLACE: u32 = 1;
+            match rename(directory.as_fd(), name, to.as_fd(), &aside, NOREPLACE) {
+                Ok(()) => {
+                    if let Some(number) = number {
+                        self.resync.aside.insert(number, aside);
+                    }
+                    return Ok(());
+                }
+                Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn zone(&mut self, id: FileId, offset: u64, data: ZoneData<'_>) -> io::Result<()> {
+        let fd = self.contents(id)?;
+        match data {
+            ZoneData::Bytes(bytes) => {
+                if write_fully(fd.as_fd(), offset, bytes)? < bytes.len() {
+                    return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+                }
+            }
+            ZoneData::Hole(0) => {}
+            ZoneData::Hole(length) => {
+                let flags = rfs::FallocateFlags::PUNCH_HOLE | rfs::FallocateFlags::KEEP_SIZE;
+                rfs::fallocate(&fd, flags, offset, length)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_file(&mut self, id: FileId, metadata: &Metadata) -> io::Result<()> {
+        let path = self.path_fd(id)?;
+        let kind = kind_of(rfs::fstat(&path)?.st_mode);
+        if kind == FileKind::Regular {
+            rfs::ftruncate(self.contents(id)?.as_fd(), metadata.size)?;
+        }
+        let owner = AttributeChange {
+            uid: Some(metadata.uid),
+            gid: Some(metadata.gid),
+            ..AttributeChange::default()
+        };
+        apply_attributes(path.as_fd(), &owner)?;
+        let now = xattrs::read_all(path.as_fd())?;
+        for (name, _) in &now {
+            if !metadata.xattrs.iter().any(|(wanted, _)| wanted == name) {
+                apply_xattr(path.as_fd(), name, None)?;
+            }
+        }
+        for (name, value) in &metadata.xattrs {
+            if !now.iter().any(|(n, v)| n == name && v == value) {
+                apply_xattr(path.as_fd(), name, Some((value, 0)))?;
+            }
+        }
+        let rest = AttributeChange {
+            mode: (kind != FileKind::Symlink).then_some(metadata.mode),
+            mtime: Some(metadata.mtime),
+            ..AttributeChange::default()
+        };
+        apply_attributes(path.as_fd(), &rest)
+    }
+
+    /// Everything is equal: what was moved aside is needed no longer.
+    pub fn end_resync(&mut self) -> io::Result<()> {
+        self.settle_times();
+        self.resync = Incoming::default();
+        for tree in self.trees.clone() {
+            let mtime = mtime_of(&rfs::fstat(tree.root_fd())?);
+            match remove_all(tree.root_fd(), ASIDE.as_bytes()) {
+                Err(e) if !missing(&e) => return Err(e),
+                _ => {}
+            }
+            apply_times(tree.root_fd(), None, Some(mtime))?;
+        }
+        Ok(())
+    }
+}
+
+enum Similar {
+    /// Nothing stands there.
+    None,
+    /// Something of the right kind that has no number yet.
+    New,
+    Known(FileId),
+    Other,
+}
+
+fn is_device(kind: FileKind) -> bool {
+    matches!(kind, FileKind::CharDevice | FileKind::BlockDevice)
+}
+
+/// The names of a directory, without the two that mean itself and its parent.
+pub fn names_of(directory: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+    let fd = reopen_directory(directory.as_fd())?;
+    let mut names = Vec::new();
+    for entry in rfs::Dir::new(fd)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a name and all below it.
+pub fn remove_all(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    match unlink(directory, name, false) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
+        other => return other,
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inner = rfs::openat(directory, os(name), flags, Mode::empty())?;
+    for name in names_of(&inner)? {
+        remove_all(inner.as_fd(), &name)?;
+    }
+    unlink(directory, name, true)
+}
+
+fn checksum_of(fd: BorrowedFd<'_>, offset: u64, length: u32) -> io::Result<(u128, bool)> {
+    if only_hole(fd, offset, u64::from(length)) {
+        return Ok((0, true));
+    }
+    let mut data = vec![0; length as usize];
+    let got = read_fully(fd, offset, &mut data)?;
+    Ok((checksum(&data[..got]), false))
+}

@@ -1,0 +1,352 @@
+//! The link as the secondary sees it: dial the primary, follow its stream, report.
+//!
+//! One thread applies, in the order of the stream, so that the copy is always a prefix of what the
+//! primary's applications did. Syncs and checksums, which may take long, are done beside it; a
+//! sync covers what was applied before it was asked for.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{sync_channel, Receiver as ChannelReceiver, SyncSender};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mirror_core::message::{Hello, Operation, Report, Welcome};
+use mirror_core::wire;
+use parking_lot::Mutex;
+use rustls::ClientConnection;
+
+use crate::apply::{Applier, Beside};
+use crate::conn::{Conn, Filled, Receiver};
+use crate::engine::Engine;
+use crate::mode::Role;
+use crate::primary::spawn;
+use crate::tls;
+
+const DIAL_LIMIT: Duration = Duration::from_secs(1);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+const DIAL_EVERY: Duration = Duration::from_millis(150);
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(400);
+/// Threads for syncs and checksums; the queue before them is bounded, a full one slows the stream.
+const BESIDE_THREADS: usize = 3;
+const BESIDE_QUEUE: usize = 256;
+
+pub struct Follower {
+    stopping: AtomicBool,
+    conn: Mutex<Option<Arc<Conn>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// How a link ended, for those who decide what the copy is worth.
+struct Session {
+    number: u64,
+    applied: u64,
+    /// A resync of this session has not ended.
+    resyncing: bool,
+}
+
+impl Follower {
+    pub fn start(engine: Arc<Engine>) -> Arc<Follower> {
+        let follower = Arc::new(Follower {
+            stopping: AtomicBool::new(false),
+            conn: Mutex::new(None),
+            thread: Mutex::new(None),
+        });
+        let inside = follower.clone();
+        let thread = std::thread::Builder::new()
+            .name("follower".into())
+            .spawn(move || inside.run(&engine))
+            .map_err(|e| tracing::error!("no thread to follow: {e}"));
+        *follower.thread.lock() = thread.ok();
+        follower
+    }
+
+    pub fn silent_ms(&self) -> Option<u64> {
+        self.conn.lock().as_ref().map(|conn| conn.silent_ms())
+    }
+
+    /// Wakes the follower and makes it end; does not wait for it.
+    pub fn close(&self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(conn) = &*self.conn.lock() {
+            conn.close();
+        }
+    }
+
+    /// Ends following: what has arrived is applied, then the copy stands still.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Some(conn) = &*self.conn.lock() {
+            let mut goodbye = Vec::new();
+            wire::encode_report(&Report::Goodbye, &mut goodbye);
+            let _ = conn.send(&[&goodbye]);
+            conn.close();
+        }
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    fn run(&self, engine: &Arc<Engine>) {
+        let mut applier: Option<Applier> = None;
+        let mut session = Session { number: 0, applied: 0, resyncing: false };
+        let mut last_reason = String::new();
+        while !self.stopping.load(Ordering::Acquire) {
+            let addresses = engine.config.peer_addresses.clone();
+            for address in addresses {
+                if self.stopping.load(Ordering::Acquire) {
+                    break;
+                }
+                match self.dial(engine, address, &mut applier, &mut session) {
+                    Ok(()) => break,
+                    Err(error) => {
+                        let reason = error.to_string();
+                        if reason != last_reason {
+                            tracing::info!("{address}: {reason}");
+                            last_reason = reason;
+                        }
+                    }
+                }
+            }
+            std::thread::sleep(DIAL_EVERY);
+        }
+        if let Some(mut applier) = applier {
+            applier.settle_times();
+        }
+    }
+
+    fn dial(
+        &self,
+        engine: &Arc<Engine>,
+        address: SocketAddr,
+        applier: &mut Option<Applier>,
+        session: &mut Session,
+    ) -> io::Result<()> {
+        let config = &engine.config;
+        let tls_config = tls::client_config(&config.tls).map_err(io::Error::other)?;
+        let name = tls::server_name(&config.peer, &config.cluster).map_err(io::Error::other)?;
+        let stream = TcpStream::connect_timeout(&address, DIAL_LIMIT)?;
+        let tls = ClientConnection::new(tls_config, name).map_err(io::Error::other)?;
+        let conn = Arc::new(Conn::handshake(stream, tls.into(), HANDSHAKE_LIMIT)?);
+        *self.conn.lock() = Some(conn.clone());
+        let mut receiver = Receiver::new(conn.clone());
+        let mut frame = Vec::new();
+        wire::encode_hello(&self.hello(engine, session), &mut frame);
+        conn.send(&[&frame])?;
+        let (header, body) = receiver.wait_frame(HANDSHAKE_LIMIT)?;
+        let welcome = wire::decode_welcome(&header, &body).map_err(io::Error::other)?;
+        let begun = accept(engine, welcome, applier, session).map_err(io::Error::other)?;
+        if let Some(applier) = applier {
+            let beside = Beside::new(begin_beside(&conn));
+            let why = follow(engine, &conn, &mut receiver, applier, session, &beside);
+            tracing::warn!(begun, "the link to the primary ended: {why}");
+            applier.settle_times();
+        }
+        conn.close();
+        *self.conn.lock() = None;
+        engine.facts.lock().link_up = false;
+        engine.touch();
+        Ok(())
+    }
+
+    fn hello(&self, engine: &Engine, session: &Session) -> Hello {
+        let standing = engine.standing.lock().clone();
+        let generation = (*standing.generation).clone();
+        let whole = !generation.sync_target;
+        let may_resume = session.number != 0 && whole && !generation.outdated;
+        Hello {
+            cluster: engine.config.cluster.clone(),
+            module: engine.config.module.clone(),
+            node: engine.config.node.clone(),
+            trees: engine.trees.len() as u8,
+            epoch: generation.epoch,
+            trusted: standing.trusted && whole,
+            resume: may_resume.then_some((session.number, session.applied)),
+            generation,
+        }
+    }
+}
+
+/// Takes the primary's word for how to begin. What it makes of this copy is on disk first.
+fn accept(
+    engine: &Arc<Engine>,
+    welcome: Welcome,
+    applier: &mut Option<Applier>,
+    session: &mut Session,
+) -> Result<&'static str, String> {
+    let follow = |epoch: u64, whole: bool| {
+        engine.record(|g| {
+            g.epoch = g.epoch.max(epoch);
+            g.role = Role::Secondary.last();
+            g.clean = false;
+            g.sole = false;
+            if whole {
+                g.outdated = false;
+            } else {
+                g.sync_target = true;
+            }
+        })
+    };
+    let begun = match welcome {
+        Welcome::Refused { reason } => {
+            let reason = format!("the primary refused: {reason}");
+            engine.facts.lock().refused = Some(reason.clone());
+            engine.touch();
+            return Err(reason);
+        }
+        Welcome::Resume { .. } => "resumed",
+        Welcome::InSync { session: number, epoch, .. } => {
+            follow(epoch, true)?;
+            *applier = Some(Applier::new(engine)?);
+            *session = Session { number, applied: 0, resyncing: false };
+            "in sync"
+        }
+        Welcome::Resync { session: number, epoch, reason } => {
+            tracing::info!("a resync into this node begins: {reason}");
+            engine.standing.lock().trusted = false;
+            follow(epoch, false)?;
+            *applier = Some(Applier::new(engine)?);
+            *session = Session { number, applied: 0, resyncing: true };
+            engine.resyncs.fetch_add(1, Ordering::Relaxed);
+            "with a resync"
+        }
+    };
+    let mut facts = engine.facts.lock();
+    facts.link_up = true;
+    facts.refused = None;
+    facts.failed = None;
+    drop(facts);
+    engine.touch();
+    Ok(begun)
+}
+
+/// Follows the stream until the link ends; returns why.
+fn follow(
+    engine: &Arc<Engine>,
+    conn: &Arc<Conn>,
+    receiver: &mut Receiver,
+    applier: &mut Applier,
+    session: &mut Session,
+    beside: &Beside,
+) -> String {
+    let limit_ms = engine.config.peer_timeout_ms;
+    let mut reported = Instant::now();
+    loop {
+        let before = session.applied;
+        loop {
+            let (header, body) = match receiver.next_frame() {
+                Ok(None) => break,
+                Ok(Some(frame)) => frame,
+                Err(error) => return format!("the primary said nonsense: {error}"),
+            };
+            let operation = match wire::decode_operation(&header, body) {
+                Ok(operation) => operation,
+                Err(error) => return format!("the primary said nonsense: {error}"),
+            };
+            let sequence = header.sequence;
+            let sync = matches!(operation, Operation::Sync { .. });
+            if sequence != 0 && sequence <= session.applied && !sync {
+                continue;
+            }
+            engine.applied.operations.fetch_add(1, Ordering::Relaxed);
+            engine.applied.bytes.fetch_add(u64::from(header.body_bytes), Ordering::Relaxed);
+            if let Err(error) = perform(engine, applier, session, sequence, operation, beside) {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                return fail(engine, conn, sequence, errno, error.to_string());
+            }
+            session.applied = session.applied.max(sequence);
+        }
+        let idle = reported.elapsed() > SIGN_OF_LIFE_EVERY;
+        if session.applied > before || idle {
+            reported = Instant::now();
+            if let Err(error) = report(conn, &Report::Applied { sequence: session.applied }) {
+                return format!("the connection ended: {error}");
+            }
+        }
+        match receiver.fill() {
+            Ok(Filled::Bytes) => {}
+            Ok(Filled::Quiet) if conn.silent_ms() > limit_ms => {
+                return format!("the primary was silent for {limit_ms} ms");
+            }
+            Ok(Filled::Quiet) => applier.settle_times(),
+            Err(error) => return format!("the connection ended: {error}"),
+        }
+    }
+}
+
+fn perform(
+    engine: &Arc<Engine>,
+    applier: &mut Applier,
+    session: &mut Session,
+    sequence: u64,
+    operation: Operation<'_>,
+    beside: &Beside,
+) -> io::Result<()> {
+    match operation {
+        Operation::ResyncEnd { generation, history } => {
+            applier.end_resync()?;
+            engine.sync_trees()?;
+            let mut theirs = (*engine.generation()).clone();
+            theirs.current = generation;
+            theirs.history = history;
+            engine.record(|g| *g = g.adopt(&theirs)).map_err(io::Error::other)?;
+            engine.standing.lock().trusted = true;
+            session.resyncing = false;
+            engine.touch();
+            tracing::info!("the resync has ended: this copy is up to date");
+            Ok(())
+        }
+        Operation::HandOver { epoch } => {
+            applier.settle_times();
+            engine.record(|g| g.epoch = g.epoch.max(epoch)).map_err(io::Error::other)
+        }
+        operation => {
+            debug_assert!(session.resyncing || !operation.is_resync());
+            applier.apply(sequence, operation, beside)
+        }
+    }
+}
+
+pub fn report(conn: &Conn, report: &Report) -> io::Result<()> {
+    let mut frame = Vec::new();
+    wire::encode_report(report, &mut frame);
+    conn.send(&[&frame])
+}
+
+/// This copy could not follow: it is not a copy any more until a resync has ended.
+fn fail(engine: &Engine, conn: &Conn, sequence: u64, errno: i32, text: String) -> String {
+    tracing::error!(sequence, errno, "cannot apply: {text}");
+    engine.standing.lock().trusted = false;
+    let recorded = engine.record(|g| g.sync_target = true);
+    let what = if errno == libc::ENOSPC { "disk_full" } else { "io_error" };
+    engine.note_failed(what, &format!("this copy could not follow: {text}"));
+    let _ = report(conn, &Report::Failed { sequence, errno, text: text.clone() });
+    match recorded {
+        Ok(()) => format!("this copy could not follow: {text}"),
+        Err(error) => format!("this copy could not follow: {text}; and {error}"),
+    }
+}
+
+/// Work that is done beside the stream.
+pub type Job = Box<dyn FnOnce(&Conn) -> io::Result<()> + Send>;
+
+fn begin_beside(conn: &Arc<Conn>) -> SyncSender<Job> {
+    let (sender, receiver) = sync_channel::<Job>(BESIDE_QUEUE);
+    let receiver: Arc<Mutex<ChannelReceiver<Job>>> = Arc::new(Mutex::new(receiver));
+    for _ in 0..BESIDE_THREADS {
+        let (receiver, conn) = (receiver.clone(), conn.clone());
+        spawn("beside", move || loop {
+            let job = receiver.lock().recv();
+            match job {
+                Ok(job) => {
+                    if job(&conn).is_err() {
+                        conn.close();
+                    }
+                }
+                Err(_) => return,
+            }
+        });
+    }
+    sender
+}

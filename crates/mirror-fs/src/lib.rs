@@ -1,0 +1,130 @@
+//! The shells of the replication engine.
+//!
+//! `engine` is the middle. Changes come in through `fuse`, are done on the tree below (`tree`,
+//! `perform`, `names`) and go to the peer through `outbox` and `conn`; the other engine receives
+//! them in `follower` and does them in `apply`. A resync is `source` on one side and `apply_resync`
+//! on the other. Commands come from `control` to `status` and `roles`. All that is decided without
+//! touching the world is in `mirror_core`.
+
+pub mod answer;
+pub mod apply;
+pub mod apply_resync;
+mod attributes;
+pub mod change;
+pub mod config;
+pub mod conn;
+pub mod control;
+pub mod engine;
+pub mod files;
+pub mod follower;
+mod fuse;
+pub mod generation_json;
+pub mod mode;
+mod mount;
+pub mod names;
+pub mod outbox;
+pub mod perform;
+pub mod primary;
+pub mod progress;
+mod reading;
+mod roles;
+pub mod source;
+mod status;
+pub mod sys;
+pub mod tls;
+pub mod tree;
+pub mod xattrs;
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::Arc;
+
+use engine::Engine;
+use fuse::Mounted;
+
+/// Threads that take requests from the kernel, for each directory.
+const FUSE_THREADS: usize = 4;
+
+/// Exit codes: ordered end, a mistake to mend, a fault.
+pub const EXIT_OK: i32 = 0;
+pub const EXIT_MISTAKE: i32 = 2;
+pub const EXIT_FAULT: i32 = 3;
+
+/// Runs the engine until it is told to stop; returns the exit code of the process.
+pub fn run(config_path: &Path) -> i32 {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    match serve(config_path) {
+        Ok(code) => code,
+        Err(sentence) => {
+            eprintln!("twofold-mirror: {sentence}");
+            EXIT_MISTAKE
+        }
+    }
+}
+
+fn serve(config_path: &Path) -> Result<i32, String> {
+    let config = config::load(config_path).map_err(|e| e.to_string())?;
+    let run_dir = config.run_dir.clone();
+    std::fs::create_dir_all(&run_dir)
+        .map_err(|e| format!("{} cannot be made: {e}", run_dir.display()))?;
+    let _lock = lock(&run_dir)?;
+    for (index, tree) in config.trees.iter().enumerate() {
+        mount::clean_stale(&tree.path, &run_dir, index);
+    }
+    sys::protect_process();
+    let engine = Arc::new(Engine::new(config)?);
+    primary::listen(&engine)?;
+    let mounted = mount_all(&engine);
+    if let Err(sentence) = mounted {
+        for tree in &engine.trees {
+            mount::unmount_by_force(&tree.path);
+            mount::unmount_raw(&run_dir, tree.index as usize);
+        }
+        return Err(sentence);
+    }
+    let (ended, wait) = sync_channel(1);
+    let commands = Arc::new(status::Control { engine: engine.clone(), ended });
+    let socket = run_dir.join("mirror.sock");
+    let server = control::serve(&socket, commands)
+        .map_err(|e| format!("{} cannot be opened: {e}", socket.display()))?;
+    tracing::info!(module = engine.config.module, "ready");
+    let _ = wait.recv();
+    server.close();
+    let _ = std::fs::remove_file(&socket);
+    Ok(EXIT_OK)
+}
+
+/// Two engines on the same trees would be a disaster.
+fn lock(run_dir: &Path) -> Result<std::fs::File, String> {
+    let path = run_dir.join("mirror.lock");
+    let file = std::fs::File::create(&path)
+        .map_err(|e| format!("{} cannot be opened: {e}", path.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| format!("another engine of this module runs (it holds {})", path.display()))?;
+    Ok(file)
+}
+
+fn mount_all(engine: &Arc<Engine>) -> Result<(), String> {
+    let mut notifiers = Vec::new();
+    for tree in &engine.trees {
+        mount::bind_raw(&tree.path, &engine.config.run_dir, tree.index as usize)?;
+        let device = mount::mount_fuse(&engine.config.module, &tree.path)?;
+        let mounted = Mounted { engine: engine.clone(), tree: tree.clone() };
+        let mut options = fuser::Config::default();
+        options.acl = fuser::SessionACL::All;
+        options.n_threads = Some(FUSE_THREADS);
+        options.clone_fd = true;
+        let session = fuser::Session::from_fd(mounted, device, fuser::SessionACL::All, options)
+            .map_err(|e| format!("FUSE over {} does not answer: {e}", tree.path.display()))?;
+        notifiers.push(session.notifier());
+        let (engine, path) = (engine.clone(), tree.path.clone());
+        primary::spawn("fuse", move || {
+            let ended = session.run();
+            if !engine.facts.lock().stopping {
+                tracing::info!(?path, "the mount has ended: {ended:?}");
+            }
+        });
+    }
+    let _ = engine.notifiers.set(notifiers);
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! What only reads: directories, links, attributes. Answered from the tree below, on either role.
+
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use mirror_core::message::FileKind;
+use rustix::fs::{self as rfs, FileType, RawDir, SeekFrom, Stat};
+
+use crate::engine::Engine;
+use crate::names::{read_target, reopen_directory};
+use crate::sys;
+use crate::tree::Tree;
+use crate::xattrs;
+
+const DIRECTORY_BUFFER_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer of this thread, so that a read allocates nothing.
+pub fn with_buffer<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    BUFFER.with(|buffer| {
+        let mut buffer = buffer.borrow_mut();
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        work(&mut buffer[..length])
+    })
+}
+
+pub fn read_link(tree: &Tree, number: u64) -> io::Result<Vec<u8>> {
+    let inode = tree.inode(number)?;
+    read_target(tree.path_fd(&inode)?.as_fd(), FileKind::Symlink)
+}
+
+pub fn get_xattr(tree: &Tree, number: u64, name: &[u8]) -> io::Result<Vec<u8>> {
+    let inode = tree.inode(number)?;
+    let fd = tree.path_fd(&inode)?;
+    let path = sys::proc_path(fd.as_fd());
+    let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+    xattrs::grow(|buffer| sys::get_xattr(&path, &name, buffer))
+}
+
+pub fn list_xattr(tree: &Tree, number: u64) -> io::Result<Vec<u8>> {
+    let inode = tree.inode(number)?;
+    let fd = tree.path_fd(&inode)?;
+    let path = sys::proc_path(fd.as_fd());
+    xattrs::grow(|buffer| sys::list_xattr(&path, buffer))
+}
+
+pub fn open_directory(engine: &Engine, tree: &Tree, number: u64) -> io::Result<u64> {
+    let inode = tree.inode(number)?;
+    let fd = reopen_directory(tree.path_fd(&inode)?.as_fd())?;
+    Ok(engine.files.open_directory(inode, fd))
+}
+
+pub struct NameEntry<'a> {
+    pub number: u64,
+    /// Where the entry after this one is found.
+    pub next: u64,
+    pub kind: FileKind,
+    pub name: &'a [u8],
+}
+
+pub struct FullEntry<'a> {
+    pub number: u64,
+    pub next: u64,
+    pub name: &'a [u8],
+    pub stat: Stat,
+    pub generation: u64,
+    pub is_root: bool,
+}
+
+fn kind(file_type: FileType) -> FileKind {
+    match file_type {
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Symlink,
+        FileType::CharacterDevice => FileKind::CharDevice,
+        FileType::BlockDevice => FileKind::BlockDevice,
+        FileType::Fifo => FileKind::Fifo,
+        FileType::Socket => FileKind::Socket,
+        _ => FileKind::Regular,
+    }
+}
+
+/// Gives the entries from `offset` on to `add` until it says that it is full.
+pub fn read_directory(
+    engine: &Engine,
+    tree: &Tree,
+    directory: u64,
+    offset: u64,
+    mut add: impl FnMut(&NameEntry<'_>) -> bool,
+) -> io::Result<()> {
+    let directory = engine.files.directory(directory)?;
+    let fd = directory.fd.lock();
+    rfs::seek(&*fd, SeekFrom::Start(offset))?;
+    let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
+    let mut entries = RawDir::new(&*fd, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if tree.hidden(directory.inode.id, name) {
+            continue;
+        }
+        let (number, next) = (entry.ino(), entry.next_entry_cookie());
+        let kind = kind(entry.file_type());
+        if add(&NameEntry { number, next, kind, name }) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// As `read_directory`, with attributes; each entry counts as looked up.
+pub fn read_directory_plus(
+    engine: &Engine,
+    tree: &Tree,
+    directory: u64,
+    offset: u64,
+    mut add: impl FnMut(&FullEntry<'_>) -> bool,
+) -> io::Result<()> {
+    let directory = engine.files.directory(directory)?;
+    let fd = directory.fd.lock();
+    rfs::seek(&*fd, SeekFrom::Start(offset))?;
+    let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
+    let mut entries = RawDir::new(&*fd, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if tree.hidden(directory.inode.id, name) {
+            continue;
+        }
+        let next = entry.next_entry_cookie();
+        if name == b"." || name == b".." {
+            let stat = rfs::fstat(&*fd)?;
+            let (number, generation) = (entry.ino(), 0);
+            if add(&FullEntry { number, next, name, stat, generation, is_root: false }) {
+                break;
+            }
+            continue;
+        }
+        let (inode, stat) = match tree.find_at(fd.as_fd(), directory.inode.id, name) {
+            Ok(found) => found,
+            // Removed since it was listed, or another file system: not an entry of this tree.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EXDEV)) => continue,
+            Err(e) => return Err(e),
+        };
+        let (number, generation) = (inode.number(), inode.handle.generation());
+        let is_root = inode.id.is_root();
+        if add(&FullEntry { number, next, name, stat, generation, is_root }) {
+            break;
+        }
+        tree.count_lookup(inode);
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The engine as its control socket sees it: commands in, status out.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mirror_core::generation::compare;
+use serde_json::{json, Map, Value};
+
+use crate::control::{Commands, Refusal, Request};
+use crate::engine::Engine;
+use crate::generation_json;
+use crate::mode::{Gate, Role};
+use crate::mount;
+
+/// Carries out the commands; knows how to end the process.
+pub struct Control {
+    pub engine: Arc<Engine>,
+    pub ended: std::sync::mpsc::SyncSender<()>,
+}
+
+impl Commands for Control {
+    fn handle(&self, request: Request) -> Result<Map<String, Value>, Refusal> {
+        let engine = &self.engine;
+        let mut fields = Map::new();
+        match request {
+            Request::BecomePrimary { epoch, alone, first, force } => {
+                engine.become_primary(epoch, alone, first, force)?;
+            }
+            Request::BecomeSecondary { epoch } => engine.become_secondary(epoch)?,
+            Request::ContinueAlone { epoch } => engine.continue_alone(epoch)?,
+            Request::Outdate { epoch } => engine.outdate(epoch)?,
+            Request::Freeze { epoch } => engine.freeze(epoch)?,
+            Request::Thaw { epoch } => engine.thaw(epoch)?,
+            Request::Reconcile { theirs } => {
+                let relation = compare(&engine.generation(), &theirs);
+                fields.insert("relation".into(), json!(relation.as_str()));
+            }
+            Request::Stop { abort } => self.stop(abort)?,
+        }
+        Ok(fields)
+    }
+
+    fn status(&self) -> Value {
+        self.engine.status()
+    }
+
+    fn wait_change(&self, since: u64, timeout: Duration) -> u64 {
+        self.engine.wait_version(since, timeout)
+    }
+}
+
+impl Control {
+    fn stop(&self, abort: bool) -> Result<(), Refusal> {
+        let engine = &self.engine;
+        if abort {
+            engine.abort();
+            for tree in &engine.trees {
+                mount::unmount_by_force(&tree.path);
+            }
+        } else {
+            for tree in &engine.trees {
+                // Unmounting brings out what the kernel still holds, through the open gate.
+                mount::unmount(&tree.path).map_err(|text| Refusal::new("busy", text))?;
+            }
+            engine.finish()?;
+        }
+        for tree in &engine.trees {
+            mount::unmount_raw(&engine.config.run_dir, tree.index as usize);
+        }
+        engine.facts.lock().stopping = true;
+        let _ = self.ended.try_send(());
+        Ok(())
+    }
+}
+
+impl Engine {
+    pub fn status(&self) -> Value {
+        let (role, gate) = {
+            let mode = self.mode.read();
+            (mode.role, mode.gate)
+        };
+        let standing = self.standing.lock().clone();
+        let generation = &standing.generation;
+        let facts = self.facts.lock();
+        let frozen = match gate {
+            Gate::Frozen(why) => Some(why),
+            _ => None,
+        };
+        let silent_ms = match role {
+            Role::Primary => self.outbox.silent_ms(),
+            _ => self.follower.lock().as_ref().and_then(|f| f.silent_ms()),
+        };
+        let counters = &self.outbox.counters;
+        json!({
+            "module": self.config.module,
+            "node": self.config.node,
+            "pid": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "role": role.as_str(),
+            "epoch": generation.epoch,
+            "frozen": frozen.is_some(),
+            "freeze_reason": frozen,
+            "alone": role == Role::Primary && generation.sole,
+            "link": if facts.link_up { "up" } else { "down" },
+            "link_silent_ms": silent_ms,
+            "refused": facts.refused,
+            "peer_up_to_date": role == Role::Primary && facts.peer_up_to_date,
+            "up_to_date": generation.up_to_date() && standing.damaged.is_none(),
+            "resync": self.resync_status(role, generation.sync_target),
+            "generation": generation_json::to_json(generation),
+            "damaged": standing.damaged,
+            "failed": facts.failed.as_ref().map(|(what, text)| json!({"what": what, "text": text})),
+            "pending_operations": self.outbox.waiting(),
+            "parked_operations": self.parked.lock().len(),
+            "counters": {
+                "operations_sent": counters.operations_sent.load(Relaxed),
+                "bytes_sent": counters.bytes_sent.load(Relaxed),
+                "operations_applied": self.applied.operations.load(Relaxed),
+                "bytes_applied": self.applied.bytes.load(Relaxed),
+                "resyncs": self.resyncs.load(Relaxed),
+            },
+        })
+    }
+
+    fn resync_status(&self, role: Role, target: bool) -> Value {
+        match (role, &*self.source.lock()) {
+            (Role::Primary, Some(source)) => {
+                let figures = &source.figures;
+                json!({
+                    "as": "source",
+                    "files_done": figures.files_done.load(Relaxed),
+                    "files_total": figures.files_found.load(Relaxed),
+                    "bytes_done": figures.bytes_done.load(Relaxed),
+                    "bytes_total": Value::Null,
+                    "bytes_sent": figures.bytes_sent.load(Relaxed),
+                    "started_s_ago": source.begun.elapsed().as_secs_f64(),
+                })
+            }
+            (Role::Secondary, _) if target => json!({
+                "as": "target",
+                "files_done": 0, "files_total": Value::Null,
+                "bytes_done": self.applied.bytes.load(Relaxed), "bytes_total": Value::Null,
+                "bytes_sent": 0, "started_s_ago": Value::Null,
+            }),
+            _ => Value::Null,
+        }
+    }
+
+    /// The number that tells the kernel whether a file is still the one it knew.
+    ///
+    /// Under the `fsync` policy the kernel believes its own idea of a file's size for as long as it
+    /// knows the file. Where that may be untrue (on a secondary, and after a change of role), a new
+    /// number makes it take the file as a new one.
+    pub fn shown_generation(&self, generation: u64, stat: &rustix::fs::Stat) -> u64 {
+        if self.config.sync == crate::config::SyncPolicy::Write {
+            return generation;
+        }
+        let mut mixed = generation ^ (self.incarnation.load(Relaxed).wrapping_mul(0x9e37_79b9));
+        if self.mode.read().role != Role::Primary {
+            mixed ^= (stat.st_size as u64).wrapping_mul(0x85eb_ca6b) ^ (stat.st_mtime_nsec as u64);
+        }
+        mixed & 0xffff_ffff
+    }
+}
