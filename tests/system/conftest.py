@@ -72,6 +72,7 @@ class Pair:
         time.sleep(0.5)
         outage_ms = self.writer.outage_ms(event_s)
         assert outage_ms is not None
+        print(f"longest pause {outage_ms} ms")
         return outage_ms / 1000
 
     def calm(self) -> None:
