@@ -1,8 +1,9 @@
 """What the torture will do, drawn from the seed. Pure: the same seed is the same plan.
 
-A cut is one of two kinds. `ready`: the other node has everything, so it must take over. `resync`:
-the primary is cut while the other is still receiving; nobody may serve then but the node that was
-cut, so the service waits for its return. Both must end without a loss.
+A cut is one of three kinds. `ready`: the other node has everything, so it must take over. `blink`:
+the same, but the power is back at once, before anybody can be sure that it was gone. `resync`: the
+primary is cut while the other is still receiving; nobody may serve then but the node that was cut,
+so the service waits for its return. All must end without a loss.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-CutKind = Literal["ready", "resync"]
-SHARE_OF_RESYNC_CUTS = 0.2
+CutKind = Literal["ready", "blink", "resync"]
+SHARES: dict[CutKind, float] = {"ready": 0.65, "blink": 0.15, "resync": 0.2}
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ def draw_plan(seed: int, kills: int) -> list[Cut]:
     cuts: list[Cut] = []
     for index in range(kills):
         # The first and the last cut are take-overs: a plan of one kill still tests the main thing.
-        in_resync = 0 < index < kills - 1 and drawn.random() < SHARE_OF_RESYNC_CUTS
-        longest_s = 0.4 if in_resync else 2.5
-        cuts.append(
-            Cut("resync" if in_resync else "ready", drawn.uniform(0, longest_s), _off_s(drawn))
-        )
+        (kind,) = drawn.choices(list(SHARES), list(SHARES.values()))
+        if index in (0, kills - 1):
+            kind = "ready"
+        longest_s = 0.4 if kind == "resync" else 2.5
+        cuts.append(Cut(kind, drawn.uniform(0, longest_s), _off_s(drawn)))
     return cuts
 
 
 def _off_s(drawn: random.Random) -> float:
-    """Mostly a quick restart, sometimes so quick that the other has not noticed yet."""
+    """After the take-over; so the returning node finds writes that it has not seen."""
     return drawn.choice([0.0, 0.3, 1.0, 2.0]) + drawn.uniform(0, 0.5)

@@ -90,8 +90,10 @@ class Torture:
         self._cluster.form()
         self._workload.install(self._cluster)
         self._cluster.twofold("a", "prim", module)
+        begun_s = time.monotonic()
         self._cluster.twofold("b", "start", module)
-        took_s = self._cluster.wait_both_ready(module)
+        self._cluster.wait_both_ready(module)
+        took_s = time.monotonic() - begun_s
         self._workload.begin(self._cluster)
         account.tell(f"PRIM on a, SECOND on b, first copy made in {took_s:.1f} s.")
 
@@ -102,12 +104,19 @@ class Torture:
         self._bring_back()
         time.sleep(cut.after_s)
         victim = self._serving()
-        event_s = self._kill(index, victim, "while the other has everything")
+        when = "while the other has everything"
+        when += ", and has it back at once" if cut.kind == "blink" else ""
+        event_s = self._kill(index, victim, when)
+        if cut.kind == "blink":
+            self._lab.start(victim)
         came = writer.wait_acknowledged_after(event_s, BACK_WITHIN_S)
         outage_ms = writer.outage_ms(event_s) if came else None
         self.result.outage_ms.append(outage_ms)
-        self._account.tell(f"     {other(victim)} took over; pause {figure(outage_ms)}.")
+        ended = "served again" if cut.kind == "blink" else f"{other(victim)} took over"
+        self._account.tell(f"     {ended}; pause {figure(outage_ms)}.")
         self._give_up_unless(came)
+        if cut.kind == "blink":
+            return
         self._off = victim
         time.sleep(cut.off_s)
 
