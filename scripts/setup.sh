@@ -94,7 +94,6 @@ list_missing() {
     need e2fsprogs has mkfs.ext4
     need util-linux has unshare
     need procps has ps
-    need kmod has modprobe
     need mount has losetup
     need attr has getfattr
     need acl has getfacl
@@ -177,7 +176,11 @@ rust_build() {
     done_before rust "$made_from" && compgen -G 'src/twofold/_mirror*.so' >/dev/null \
         && [ -x .venv/bin/twofold ] && return 0
     say "building the engine (release; the first time takes some minutes)"
-    scripts/rust.sh env VIRTUAL_ENV="$PWD/.venv" .venv/bin/maturin develop -q --release --locked
+    mkdir -p target
+    # What pip says about packages that are there already helps nobody; what a failed build says does.
+    scripts/rust.sh env VIRTUAL_ENV="$PWD/.venv" .venv/bin/maturin develop --release --locked \
+        >target/setup.log 2>&1 || refuse "the build failed:" "$(tail -40 target/setup.log)" \
+        "The whole output is in target/setup.log."
     mkdir -p "$stamps"
     echo "$made_from" >"$stamps/rust"
 }
