@@ -162,7 +162,7 @@ def state(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -
     if known is None:
         session.show(answers, lambda a: None)
         return
-    print(f"Cluster {known['cluster']} ({known['id']})")
+    print(f"Cluster {known['cluster']} ({known['cluster_id']})")
     addresses = {m["node"]: m["addresses"] for m in known["members"]}
     for answer in answers:
         node = str(answer["node"])

@@ -71,7 +71,9 @@ def print_error(error: TwofoldError, as_json: bool) -> None:
         print_json({"error": {"code": error.code, "text": sentence, "mend": mend}})
         return
     red, plain = ("\033[31m", "\033[0m") if _coloured() else ("", "")
-    sentence = sentence[:1].upper() + sentence[1:]
+    first = sentence.split(" ", 1)[0]
+    if not set(first) & set("./_=-"):  # a file's or option's name keeps its case
+        sentence = sentence[:1].upper() + sentence[1:]
     if not sentence.endswith((".", "!", "?", ":")):
         sentence += "."
     print(f"{red}{sentence}{plain}", file=sys.stderr)

@@ -91,11 +91,11 @@ class Membership:
     async def _cluster_state(self, body: Body) -> Answer:
         node = load_node(self._etc)
         if node is None:  # asked while waiting for a new daemon to be there at all
-            return {"cluster": None, "id": None, "networks": [], "members": [], "modules": []}
+            return {"cluster": None, "cluster_id": None, "networks": [], "members": [], "modules": []}
         days = pki.expires_in_days((node.pki / "node.crt").read_bytes())
         return {
             "cluster": node.cluster.cluster.name,
-            "id": node.cluster.cluster.id,
+            "cluster_id": node.cluster.cluster.id,
             "networks": [n.name for n in node.cluster.networks],
             "members": [
                 {"node": n.name, "addresses": dict(n.addresses)} for n in node.cluster.nodes

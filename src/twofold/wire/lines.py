@@ -58,6 +58,7 @@ def request(number: int, body: Mapping[str, Any]) -> bytes:
 
 
 def reply(number: int, answer: Mapping[str, Any]) -> bytes:
+    assert not answer.keys() & {"id", "ok", "error"}, "these keys are the frame's own"
     return encode({**answer, "id": number, "ok": True})
 
 

@@ -25,5 +25,5 @@ def test_what_is_no_list_of_names_is_refused(wanted: object) -> None:
 
 
 def test_an_unknown_node_is_refused_with_the_known() -> None:
-    with pytest.raises(CommandRefused, match="no node 'c'.*Its nodes are a, b"):
+    with pytest.raises(CommandRefused, match=r"no node 'c'.*Its nodes are a, b"):
         target_nodes({"nodes": ["c"]}, KNOWN)

@@ -1,0 +1,246 @@
+"""Two nodes' configuration commands in one process: all nodes or none, checked on each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twofold.adapters import facts
+from twofold.config.check import Facts
+from twofold.config.load import Module, load_module, module_names, parse_cluster
+from twofold.config.render import cluster_toml
+from twofold.daemon import configuration
+from twofold.daemon.configuration import Configuration
+from twofold.daemon.founding import found
+from twofold.daemon.membership import Surroundings
+from twofold.errors import CommandRefused, ConfigError, NodeUnreachable, TwofoldError
+from twofold.wire.files import pack
+
+TEXT = """
+[replication]
+directories = ["/srv/files"]
+[[address]]
+ip = "${address}"
+[variables]
+address = { help = "the address" }
+"""
+SET = {"address": "10.77.0.100/24"}
+
+
+class Node:
+    """One node: its files, its commands, and the other node as its only peer."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.name = name
+        self.etc = root / name
+        self.up = True
+        self.states: dict[str, str] = {}
+        self.reloads = 0
+        self.directories = {"/srv/files": "/srv/files", "/srv/two": "/srv/two"}
+        self.other: Node | None = None
+        self.fails_to_write = False
+        self.commands = Configuration(
+            Surroundings(
+                self.etc,
+                (self.etc,),
+                control=lambda: self,
+                state_of=lambda n: self.states.get(n, "STOP"),
+                reload=self.reload,
+                running=lambda n: self.loaded.get(n),
+            )
+        )
+        self.loaded: dict[str, Module] = {}
+
+    async def reload(self) -> None:
+        self.reloads += 1
+        self.loaded = {n: load_module(self.etc, n) for n in module_names(self.etc)}
+
+    async def request(
+        self, node: str, body: Mapping[str, Any], timeout_s: float
+    ) -> Mapping[str, Any]:
+        """The control channel to the other node."""
+        assert self.other is not None
+        assert node == self.other.name
+        if not self.other.up:
+            raise NodeUnreachable(f"{node} is silent")
+        if self.other.fails_to_write and body["command"] == "peer_write":
+            raise TwofoldError("the disk is full")
+        return await self.other.commands.handle(self.name, body)
+
+    async def serve(
+        self, handle: Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+    ) -> None:
+        raise NotImplementedError
+
+    async def ask(self, command: str, **fields: Any) -> dict[str, Any]:
+        return await self.commands.handle("root", {"command": command, **fields})
+
+    async def add(self, name: str = "files", text: str = TEXT, **fields: Any) -> dict[str, Any]:
+        files = pack({"module.toml": (0o644, text.encode())})
+        return await self.ask("module_add", module=name, files=files, **{"set": SET, **fields})
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Node, Node]:
+    a, b = Node(tmp_path, "a"), Node(tmp_path, "b")
+    a.other, b.other = b, a
+    node = found(a.etc, "a", {"lan": "127.0.0.1"}, "site", None)
+    text = cluster_toml(node.cluster) + '[[node]]\nname = "b"\naddresses = { lan = "127.0.0.2" }\n'
+    parse_cluster(text)
+    b.etc.mkdir()
+    (b.etc / "node.toml").write_text('name = "b"\n')
+    for each in (a, b):
+        (each.etc / "cluster.toml").write_text(text)
+
+    def gathered(module: Module, places: tuple[Path, ...]) -> Facts:
+        there = next(n for n in (a, b) if n.etc in places)
+        networks = {"eth0": ("10.77.0.1/24",)}
+        none: frozenset[str] = frozenset()
+        return Facts(there.directories, networks, none, none, ("/etc/twofold",), False)
+
+    monkeypatch.setattr(facts, "gather", gathered)
+    return a, b
+
+
+def modules(*nodes: Node) -> list[tuple[str, ...]]:
+    return [module_names(n.etc) for n in nodes]
+
+
+async def test_a_module_is_added_on_both_nodes_with_a_port(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    answer = await a.add()
+    assert (answer["nodes"], answer["port"]) == (["a", "b"], 9100)
+    assert load_module(a.etc, "files").digest == load_module(b.etc, "files").digest
+    assert (a.reloads, b.reloads) == (1, 1)
+    second = await b.add("two", TEXT.replace("/srv/files", "/srv/two").replace("${address}",
+                         "10.77.0.101/24"))  # fmt: skip
+    assert second["port"] == 9101
+    with pytest.raises(CommandRefused, match="there is a module 'files' already"):
+        await a.add()
+
+
+async def test_a_directory_missing_on_the_other_node_refuses_all(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    b.directories = {}
+    with pytest.raises(ConfigError, match="'/srv/files' does not exist on node b"):
+        await a.add()
+    assert modules(a, b) == [(), ()]
+
+
+async def test_a_silent_node_refuses_all(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    b.up = False
+    with pytest.raises(CommandRefused, match="node b cannot be reached; nothing was changed"):
+        await a.add()
+    assert modules(a, b) == [(), ()]
+
+
+async def test_a_write_that_fails_is_undone_on_the_others(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    before = load_module(a.etc, "files").digest
+    b.fails_to_write = True
+    with pytest.raises(CommandRefused, match="node b could not write"):
+        await a.ask("module_apply", module="files", set={"address": "10.77.0.101/24"})
+    assert load_module(a.etc, "files").digest == before
+    with pytest.raises(CommandRefused, match="node b could not write"):
+        await a.add("two", TEXT.replace("/srv/files", "/srv/two"), set={"address": "10.77.0.9/24"})
+    assert modules(a, b) == [("files",), ("files",)]
+
+
+async def test_apply_spreads_what_was_edited(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    file = a.etc / "modules" / "files" / "module.toml"
+    file.write_text(file.read_text() + "[module]\nfailover = false\n")
+    assert [d["file"] for d in (await a.ask("config_diff"))["differences"]] == [
+        "modules/files/module.toml"
+    ]
+    await a.ask("module_apply", module="files")
+    assert not load_module(b.etc, "files").config.module.failover
+    assert (await a.ask("config_diff"))["differences"] == []
+
+
+async def test_what_cannot_change_while_running_is_refused(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    b.states["files"] = "PRIM"
+    file = a.etc / "modules" / "files" / "module.toml"
+    file.write_text(file.read_text().replace("9100", "9105"))
+    with pytest.raises(ConfigError, match="cannot change while the module is PRIM"):
+        await a.ask("module_apply", module="files")
+    with pytest.raises(ConfigError, match="'files' is PRIM on node b, it cannot be removed"):
+        await a.ask("module_remove", module="files")
+    b.states.clear()
+    await a.ask("module_apply", module="files")
+    await a.ask("module_remove", module="files")
+    assert modules(a, b) == [(), ()]
+
+
+async def test_commands_between_nodes_are_not_for_people(nodes: tuple[Node, Node]) -> None:
+    a, _ = nodes
+    with pytest.raises(CommandRefused, match="between nodes"):
+        await a.ask("peer_write", module="files", files=None)
+
+
+@pytest.mark.parametrize("name", ["../x", "", "A", "x" * 33, ".old-files"])
+async def test_a_bad_name_is_refused(nodes: tuple[Node, Node], name: str) -> None:
+    a, _ = nodes
+    with pytest.raises(ConfigError, match="cannot be a module's name"):
+        await a.add(name)
+    with pytest.raises(ConfigError, match="cannot be a module's name"):
+        await a.ask("module_remove", module=name)
+
+
+async def test_config_check_says_every_problem(nodes: tuple[Node, Node]) -> None:
+    a, _ = nodes
+    await a.add()
+    assert (await a.ask("config_check"))["problems"] == []
+    file = a.etc / "modules" / "files" / "module.toml"
+    file.write_text(file.read_text().replace("/srv/files", "/proc/x"))
+    problems = (await a.ask("config_check"))["problems"]
+    assert len(problems) == 1
+    assert problems[0].startswith("modules/files/module.toml line 4, column 16: ")
+
+
+async def test_leaving(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    b.states["files"] = "SECOND"
+    with pytest.raises(CommandRefused, match="modules still run on this node: files"):
+        await b.ask("cluster_leave")
+    b.states.clear()
+    with pytest.raises(CommandRefused, match="node b is alive"):
+        await a.ask("cluster_remove", node="b")
+    a.up = False
+    with pytest.raises(CommandRefused, match="node a cannot be told"):
+        await b.ask("cluster_leave")
+    a.up = True
+    await b.ask("cluster_leave")
+    members = (await a.ask("cluster_state"))["members"]
+    assert [m["node"] for m in members] == ["a"]
+    assert sorted(p.name for p in b.etc.iterdir()) == []
+    assert (await b.ask("cluster_state"))["cluster"] is None
+    with pytest.raises(CommandRefused, match="not part of a cluster yet"):
+        await b.ask("config_check")
+
+
+async def test_removing_a_dead_node(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    b.up = False
+    with pytest.raises(CommandRefused, match="no other node 'c'"):
+        await a.ask("cluster_remove", node="c")
+    await a.ask("cluster_remove", node="b")
+    assert [m["node"] for m in (await a.ask("cluster_state"))["members"]] == ["a"]
+
+
+def test_the_commands_are_known() -> None:
+    known = {"module_add", "module_apply", "config_check", "cluster_leave", "peer_write"}
+    around = Surroundings(Path(), (), lambda: None, lambda n: "STOP", lambda: None)  # pyright: ignore[reportArgumentType]
+    commands = Configuration(around)
+    assert all(commands.knows(c) for c in known)
+    assert not commands.knows("state")
+    assert configuration.PEER_TIMEOUT_S < 60
