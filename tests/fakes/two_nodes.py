@@ -182,6 +182,9 @@ class TwoNodes:
         path = self.root / "story"
         return path.read_text().splitlines() if path.exists() else []
 
+    def end_process(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         for name, daemon in self.daemons.items():
             daemon.kill()

@@ -80,6 +80,7 @@ class World:
         self.story: list[str] = []
         self.heartbeats_pass = True
         self.flow_passes = True
+        self.hold_copies = False
         self.machines: dict[str, Machine] = {}
         self.settings = settings
         for name in ("a", "b"):
@@ -280,7 +281,7 @@ class World:
                 continue
             if not s.linked:
                 link(p, s)
-            elif not s.copied:
+            elif not s.copied and not self.hold_copies:
                 finish_copy(p, s)
             else:
                 continue
@@ -295,7 +296,7 @@ class World:
             self._unlink_if_apart(m)
         for _ in range(limit):
             moved = [self.deliver("a"), self.deliver("b"), self.work("a"), self.work("b")]
-            if not any(moved) and not self.replicate():
+            if not any([*moved, self.replicate()]):
                 return
         raise AssertionError("the world does not come to rest:\n" + "\n".join(self.story[-30:]))
 
@@ -335,6 +336,19 @@ class World:
         self[name].app = False
         self.tell(name, ServiceExited("app", "ended with code 1"))
         self.settle()
+
+    def fail_quietly(self, name: str) -> None:
+        self[name].app = False
+        self.tell(name, ServiceExited("app", "ended with code 1"))
+
+    def engine_dies(self, name: str) -> None:
+        self.write(f"-- the engine of {name} dies")
+        self[name].engine.crash()
+        self._refresh(self[name])
+        self.settle()
+
+    def note(self, text: str) -> None:
+        self.write(f"   ({text})")
 
     def serving_epochs(self) -> dict[str, int]:
         """Which nodes serve now: engine primary, and application or address there."""

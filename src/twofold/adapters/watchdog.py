@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_MCL_CURRENT_AND_FUTURE = 3
+_MCL_CURRENT_FUTURE_ON_FAULT = 7
 _REALTIME_PRIORITY = 10
 
 
@@ -33,7 +33,7 @@ def _attempt(done: str, attempt: object) -> str:
 
 def _lock_memory() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT_AND_FUTURE) != 0:
+    if libc.mlockall(_MCL_CURRENT_FUTURE_ON_FAULT) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -76,6 +76,7 @@ def _failed_here(view: View, event: Event) -> View:
     return _trouble(replace(view, failed_at_s=view.now_s), event)
 
 
+NOT_FROM_STOP = Note("was started", lambda v, _e: replace(v, from_stop=False))
 WANTED = Note("wanted", lambda v, _e: replace(v, wanted=True))
 UNWANTED = Note("not wanted", _unwanted)
 FROM_STOP = Note("came from STOP", lambda v, _e: replace(v, from_stop=True))

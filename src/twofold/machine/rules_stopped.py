@@ -35,13 +35,14 @@ START_SECOND = (StartApplication("both"), StartApplication("second"))
 BEGIN = (ReleaseAddress(), EnsureEngine())
 SERVE_NOTES = (
     n.wish(Wish.START),
+    n.NOT_FROM_STOP,
     n.NO_CLAIM,
     n.NO_OFFER,
     n.STAYED,
     n.SWAP_DONE,
     n.NO_TROUBLE,
 )
-STARTED = (n.WANTED, n.FRESH_LOOPS, n.NO_TROUBLE, n.NO_OFFER)
+STARTED = (n.WANTED, n.NOT_FROM_STOP, n.FRESH_LOOPS, n.NO_TROUBLE, n.NO_OFFER)
 
 FOUND: tuple[Rule, ...] = (
     Rule(
