@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,12 +65,22 @@ class Pair:
     def signal(self, node: str, pid: int, number: int = 9) -> None:
         self.lab.exec(node, ["kill", f"-{number}", str(pid)])
 
-    def outage_s(self, event_s: float, bound_s: float) -> float:
-        """The longest pause of the client around the event; fails when it never got on."""
-        assert self.writer.wait_acknowledged_after(event_s, bound_s), (
+    def serves(self, node: str) -> bool:
+        return self.shown(node) in ("PRIM Ready", "ALONE Ready")
+
+    def restarted(self, node: str, old_pid: int) -> bool:
+        state = self.cluster.state(node, self.module) or {}
+        services: list[dict[str, Any]] = state.get("services", [])
+        return self.serves(node) and services[0]["pid"] not in (None, old_pid)
+
+    def outage_s(self, event_s: float, over: Callable[[], bool], bound_s: float = 30.0) -> float:
+        """The client's longest pause from the event until it writes again after `over`."""
+        self.cluster.wait(
+            "the event is over", over, bound_s, lambda: f"a {self.shown('a')}, b {self.shown('b')}"
+        )
+        assert self.writer.wait_acknowledged_after(time.monotonic(), bound_s), (
             f"no write acknowledged within {bound_s} s: a {self.shown('a')}, b {self.shown('b')}"
         )
-        time.sleep(0.5)
         outage_ms = self.writer.outage_ms(event_s)
         assert outage_ms is not None
         print(f"longest pause {outage_ms} ms")
