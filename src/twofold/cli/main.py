@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from twofold.cli.output import EXIT_BUG, EXIT_MACHINE, EXIT_OPERATOR, exit_code, print_error
 from twofold.errors import BrokenInvariant, MachineError, OperatorError, TwofoldError
@@ -15,7 +16,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """One command line; returns its exit code. Never shows a traceback to a person."""
-    import click
+    from typer import Abort
     from typer.main import get_command
 
     from twofold.cli.app import app
@@ -27,16 +28,7 @@ def run(arguments: list[str]) -> int:
     except TwofoldError as e:
         print_error(e, as_json)
         return exit_code(e)
-    except click.exceptions.NoArgsIsHelpError:
-        return 0
-    except click.UsageError as e:
-        words = e.ctx.command_path if e.ctx is not None else "twofold"
-        print_error(OperatorError(e.format_message(), f"See: {words} --help"), as_json)
-        return EXIT_OPERATOR
-    except click.ClickException as e:
-        print_error(OperatorError(e.format_message()), as_json)
-        return EXIT_OPERATOR
-    except (click.Abort, KeyboardInterrupt):
+    except (Abort, KeyboardInterrupt):
         print("Left; what was begun goes on. See: twofold state", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -48,6 +40,8 @@ def run(arguments: list[str]) -> int:
         )
         return EXIT_MACHINE
     except Exception as e:
+        if hasattr(e, "format_message"):
+            return _usage(e, as_json)
         if os.environ.get("TWOFOLD_TRACEBACK"):
             raise
         error = BrokenInvariant(
@@ -56,3 +50,18 @@ def run(arguments: list[str]) -> int:
         )
         print_error(error, as_json)
         return EXIT_BUG
+
+
+def _usage(error: Any, as_json: bool) -> int:
+    """A command line that the parser refused. Typer has click inside itself or beside it,
+    depending on its version, so these errors are known by what they can do.
+    """
+    text = str(error.format_message())
+    if type(error).__name__ == "NoArgsIsHelpError":  # it has printed the help already, or is it
+        if text:
+            print(text)
+        return 0
+    context = getattr(error, "ctx", None)
+    words = context.command_path if context is not None else "twofold"
+    print_error(OperatorError(text, f"See: {words} --help"), as_json)
+    return EXIT_OPERATOR
