@@ -151,9 +151,8 @@ class Demo:
         return serving
 
     def _back(self, writer: Writer, event: str, event_s: float) -> None:
-        came = writer.wait_acknowledged_after(event_s, BACK_WITHIN_S)
-        # A moment more, so that a swap that is still to come is not measured before it happens.
-        time.sleep(0.5)
+        # From now, not from the event: the last writes of the old side must not end the wait.
+        came = writer.wait_acknowledged_after(time.monotonic(), BACK_WITHIN_S)
         outage_ms = writer.outage_ms(event_s) if came else None
         self.outcome.outage_ms.append(outage_ms)
         self.outcome.events.append(Event(event, outage_ms))

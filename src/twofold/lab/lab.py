@@ -227,11 +227,14 @@ class Lab:
             disks.wait_released(Path(kept.image))
 
     def power_off(self, node: str) -> None:
-        """An orderly shutdown: the daemon is told to end, the disk is written out."""
+        """An orderly shutdown: the modules are handed over, the disk is written out."""
         with record.locked(self.name):
             self._refresh()
             kept = self._node(node)
             init = self._init(node)
+            if "twofoldd" in self._record.supervised.get(node, {}):
+                # As systemd does on a real server: packaging/systemd/twofold-poweroff.service.
+                self.exec(node, ["python", "-m", "twofold.cli.poweroff"], check=False)
             hosts.os.kill(init.pid, hosts.signal.SIGTERM)
             hosts.wait_dead(init, 60.0)
             kept.init = None
