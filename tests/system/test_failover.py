@@ -104,7 +104,6 @@ def test_orderly_power_off_is_an_orderly_stop(pair: Pair) -> None:
     old = pair.primary()
     event_s = time.monotonic()
     pair.lab.power_off(old)
-    assert pair.serves(other(old)), "it took over before the machine was gone"
     assert pair.outage_s(event_s, lambda: pair.serves(other(old))) < HEARTBEAT_TIMEOUT_S - 1
     pair.lab.start(old)
     pair.whole()
