@@ -10,8 +10,8 @@ trap 'rm -rf "$work"' EXIT
 import pathlib
 import tomllib
 
-project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())
-print("\n".join(project["project"]["dependencies"] + project["dependency-groups"]["dev"]))
+project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
+print("\n".join(project["dependencies"] + project["optional-dependencies"]["dev"]))
 END
 "$work/env/bin/pip" install -q --disable-pip-version-check -r "$work/wanted"
 {
