@@ -131,11 +131,12 @@ pub struct Receiver {
     raw: Vec<u8>,
     plain: Vec<u8>,
     taken: usize,
+    begun: bool,
 }
 
 impl Receiver {
     pub fn new(conn: Arc<Conn>) -> Receiver {
-        Receiver { conn, raw: vec![0; RECEIVE_BYTES], plain: Vec::new(), taken: 0 }
+        Receiver { conn, raw: vec![0; RECEIVE_BYTES], plain: Vec::new(), taken: 0, begun: false }
     }
 
     /// Waits for bytes, at most a tick. An error or the end of the stream: the link is lost.
@@ -143,6 +144,14 @@ impl Receiver {
         if self.taken > 0 {
             self.plain.drain(..self.taken);
             self.taken = 0;
+        }
+        if !self.begun {
+            // The peer's first words may have come with the end of its handshake.
+            self.begun = true;
+            let mut tls = self.conn.tls.lock();
+            if decrypt(&mut tls, &mut self.plain)? {
+                return Ok(Filled::Bytes);
+            }
         }
         let count = match (&self.conn.socket).read(&mut self.raw) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -161,11 +170,7 @@ impl Receiver {
         let mut tls = self.conn.tls.lock();
         while !rest.is_empty() {
             tls.read_tls(&mut rest)?;
-            let state = tls.process_new_packets().map_err(io::Error::other)?;
-            let ready = state.plaintext_bytes_to_read();
-            let start = self.plain.len();
-            self.plain.resize(start + ready, 0);
-            tls.reader().read_exact(&mut self.plain[start..])?;
+            decrypt(&mut tls, &mut self.plain)?;
         }
         Ok(Filled::Bytes)
     }
@@ -195,4 +200,14 @@ impl Receiver {
             self.fill()?;
         }
     }
+}
+
+/// Appends what can be decrypted now; false: nothing.
+fn decrypt(tls: &mut Connection, plain: &mut Vec<u8>) -> io::Result<bool> {
+    let state = tls.process_new_packets().map_err(io::Error::other)?;
+    let ready = state.plaintext_bytes_to_read();
+    let start = plain.len();
+    plain.resize(start + ready, 0);
+    tls.reader().read_exact(&mut plain[start..])?;
+    Ok(ready > 0)
 }
