@@ -73,7 +73,9 @@ def start(
         return
     with Client() as client:
         others = [n for n in _members(client) if n != first]
-    _act(Session((first,), False), "prim", module, follow.serving, wait, timeout, {"force": False})
+    here = Session((first,), session.as_json)
+    fields = {"force": False}
+    _act(here, "prim", module, follow.serving, wait, timeout, fields, shown=not others)
     if others:
         there = Session(tuple(others), session.as_json)
         _act(there, "start", module, follow.in_role, wait, timeout, {})
@@ -89,7 +91,18 @@ def stop(
 ) -> None:
     """Stop MODULE here; an up-to-date other node takes over."""
     session = Session.of(context, on, as_json)
-    _act(session, "stop", module, follow.stopped, wait, timeout, {})
+    if not wait or session.nodes is None:
+        _act(session, "stop", module, follow.stopped, wait, timeout, {})
+        return
+    # The one that serves last: otherwise it would hand over to a node that stops as well.
+    with Client() as client:
+        nodes = sorted(
+            _acting_nodes(client, session, module),
+            key=lambda n: module_states(client, (n,), module)[0].get("state") in follow.SERVING,
+        )
+    for node in nodes:
+        there, last = Session((node,), session.as_json), node == nodes[-1]
+        _act(there, "stop", module, follow.stopped, wait, timeout, {}, shown=last)
 
 
 def restart(
@@ -100,8 +113,13 @@ def restart(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop and start the application where it is; no failover."""
+    """Stop and start the application on the node that serves; no failover."""
     session = Session.of(context, on, as_json)
+    if session.nodes is None:
+        with Client() as client:
+            states = module_states(client, ("*",), module)
+        serving = [str(o["node"]) for o in states if o.get("state") in follow.SERVING]
+        session = Session(tuple(serving[:1]) or None, session.as_json)
     _act(session, "restart", module, follow.in_role, wait, timeout, {})
 
 
@@ -135,7 +153,16 @@ def swap(
             str(o["node"]): follow.second if o["node"] == primary else follow.serving
             for o in objects
         }
-        _act(session, "swap", module, follow.in_role, wait, timeout, {}, goals)
+        try:
+            _act(session, "swap", module, follow.in_role, wait, timeout, {}, goals)
+        except NotReached:
+            back = module_states(client, (primary,), module)[0] if primary else {}
+            if not follow.serving(back):
+                raise
+            raise NotReached(
+                f"the swap of {module} was not possible, {primary} serves as before",
+                f"The reason: twofold why {module} -H '*'",
+            ) from None
 
 
 def wait(
@@ -201,6 +228,7 @@ def _act(
     timeout: str,
     fields: dict[str, Any],
     goals: dict[str, Callable[[Object], bool]] | None = None,
+    shown: bool = True,
 ) -> None:
     from twofold.config.units import parse_duration_s
 
@@ -210,10 +238,13 @@ def _act(
         follower = Follower(client, module, goals or dict.fromkeys(nodes, goal), session.as_json)
         if wait:
             follower.begin()
-        _send(client, session, command, module, fields)
+        # Whoever follows reads the same sentence in the journal, with its time and node.
+        _send(client, session, command, module, fields, told=not (wait or session.as_json))
         if wait:
             follower.run(timeout_s)
-        objects = module_states(client, ("*",), module)
+        objects = module_states(client, ("*",), module) if shown else []
+    if not shown:
+        return
     if session.as_json:
         print_json(objects)
     else:
@@ -230,11 +261,16 @@ def _acting_nodes(client: Client, session: Session, module: str) -> list[str]:
 
 
 def _send(
-    client: Client, session: Session, command: str, module: str, fields: dict[str, Any]
+    client: Client,
+    session: Session,
+    command: str,
+    module: str,
+    fields: dict[str, Any],
+    told: bool,
 ) -> None:
     """Every node is asked; the first refusal is raised after all have answered."""
     for answer in session.ask(client, command, module=module, **fields):
         if "error" in answer:
             raise error_from(answer["error"])
-        if answer.get("sentence") and not session.as_json:
+        if answer.get("sentence") and told:
             print(answer["sentence"], flush=True)

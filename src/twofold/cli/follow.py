@@ -19,6 +19,7 @@ from twofold.errors import ApplicationError, PeerError
 
 POLL_S = 0.25
 PEER_WAIT_S = 1.5
+CALM_S = 2.5  # after the goal: for the link between the nodes to come up
 GRACE_S = 3.0  # a state that is not the goal must stand still this long to be the end
 
 Object = dict[str, Any]
@@ -64,15 +65,16 @@ class Follower:
             self.seen[node] = max((int(e["id"]) for e in entries), default=0)
         return self
 
-    def run(self, timeout_s: float) -> list[Object]:
-        """The final states; or raises, with the daemon's sentence."""
+    def run(self, timeout_s: float) -> None:
+        """Returns when the goals are reached; else raises, with the daemon's sentence."""
         deadline = time.monotonic() + timeout_s
         self.still_since = time.monotonic()
         while True:
             states = self._states()
             self._print_news()
-            if all(goal(states[n]) for n, goal in self.goals.items() if n in states):
-                return list(states.values())
+            if all(goal(states[n]) for n, goal in self.goals.items()):
+                self._calm()
+                return
             self._refuse_stuck(states)
             if time.monotonic() > deadline:
                 raise NotReached(
@@ -80,6 +82,16 @@ class Follower:
                     "It goes on; see: twofold state",
                 )
             time.sleep(POLL_S)
+
+    def _calm(self) -> None:
+        """Roles are reached a moment before the nodes agree that all is well; show the latter."""
+        deadline = time.monotonic() + CALM_S
+        while time.monotonic() < deadline:
+            states = self._states()
+            if all(_at_rest(o) for o in states.values()):
+                break
+            time.sleep(POLL_S)
+        self._print_news()
 
     def _states(self) -> dict[str, Object]:
         answers = self.client.ask_nodes(
@@ -118,6 +130,10 @@ class Follower:
         except PeerError:
             return []
         return list(answers[0].get("entries", [])) if answers else []
+
+
+def _at_rest(o: Object) -> bool:
+    return o.get("state") == "STOP" or str(o.get("next", "")).startswith("Nothing to do")
 
 
 def _picture(o: Object) -> tuple[Any, ...]:

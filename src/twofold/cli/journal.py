@@ -45,6 +45,8 @@ def why(
             print(f"{at}  {node}{step:<16} {decision['sentence']}")
         if not answer["decisions"]:
             print(f"Nothing was decided about {module} yet.")
+        if answer.get("sentence"):
+            print(f"Now: {answer['sentence']} {answer.get('next', '')}")
 
     session.show(answers, show)
 

@@ -69,9 +69,14 @@ def apply(
             module=module,
             set=assignments(values or []),
         )
-    session.show(
-        [answer], lambda a: print(f"Module {a['module']} is applied on {' and '.join(a['nodes'])}.")
-    )
+    session.show([answer], _print_applied)
+
+
+def _print_applied(answer: dict[str, Any]) -> None:
+    name = answer["module"]
+    print(f"Module {name} is applied on {' and '.join(answer['nodes'])}.")
+    if answer["from_next_start"]:
+        print(f"It runs; services and addresses change when it next starts: twofold stop {name}")
 
 
 @app.command("list")

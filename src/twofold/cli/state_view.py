@@ -150,6 +150,11 @@ def _body(node: Object) -> Text:
         detail = "" if verdict else f": {checker.get('text', 'fails')}"
         text.append(f"\n{'✔' if verdict else '✘'} checker {checker['name']}{detail}",
                     "green" if verdict else "bold red")  # fmt: skip
+    if node.get("pending_configuration"):
+        text.append("\n! a new configuration is used from the next start", "yellow")
+    peer: Object = node.get("peer") or {}
+    if peer.get("same_configuration") is False:
+        text.append("\n! the nodes' configurations differ: twofold config diff", "yellow")
     silent = _silent_networks(node)
     if silent:
         text.append(f"\n! no heartbeat on {', '.join(silent)}", "yellow")

@@ -120,7 +120,14 @@ class Configuration:
         nodes = [n.name for n in self._node().cluster.nodes]
         module = load_module(self._etc, name)
         port = module.config.replication.port if module.config.replication else None
-        return {"module": name, "nodes": nodes, "digest": module.digest, "port": port}
+        state = self._around.state_of(name)
+        return {
+            "module": name,
+            "nodes": nodes,
+            "digest": module.digest,
+            "port": port,
+            "from_next_start": state != "STOP",
+        }
 
     async def _module_remove(self, body: Body) -> Answer:
         name = str(body.get("module"))
