@@ -28,6 +28,7 @@ class EngineModel:
     linked: bool = False
     up_to_date: bool = False
     peer_up_to_date: bool = False
+    data: int = 0  # how many writes it has
     copied: bool = False  # this secondary's resync has ended since it was linked
 
     def start(self) -> None:
@@ -148,6 +149,7 @@ def link(primary: EngineModel, secondary: EngineModel) -> None:
 
 def finish_copy(primary: EngineModel, secondary: EngineModel) -> None:
     secondary.up_to_date = primary.peer_up_to_date = secondary.copied = True
+    secondary.data = primary.data
     primary.write(sole=False)
     secondary.disk = Generation(
         current=primary.disk.current,

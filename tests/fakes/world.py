@@ -81,6 +81,7 @@ class World:
         self.heartbeats_pass = True
         self.flow_passes = True
         self.hold_copies = False
+        self.acknowledged = 0
         self.machines: dict[str, Machine] = {}
         self.settings = settings
         for name in ("a", "b"):
@@ -109,7 +110,10 @@ class World:
         engine = EngineModel(name)
         if old is not None:
             kept = {key: getattr(old.view, key) for key in REMEMBERED}
-            view, engine = replace(view, **kept), EngineModel(name, disk=old.engine.disk)
+            view, engine = (
+                replace(view, **kept),
+                EngineModel(name, disk=old.engine.disk, data=old.engine.data),
+            )
         self.machines[name] = Machine(name, view, engine)
 
     def power_cut(self, name: str) -> None:
@@ -346,6 +350,19 @@ class World:
         self[name].engine.crash()
         self._refresh(self[name])
         self.settle()
+
+    def client_write(self) -> None:
+        """Through the address, to the application that serves; frozen engines do not answer."""
+        for m in self.machines.values():
+            engine, peer = m.engine, self.other(m.name).engine
+            if not (m.alive and m.app and m.address and engine.role == "primary"):
+                continue
+            if engine.linked and engine.peer_up_to_date:
+                peer.data = engine.data + 1
+            elif not engine.disk.sole and not engine.linked:
+                continue  # frozen until somebody decides
+            engine.data += 1
+            self.acknowledged = engine.data
 
     def note(self, text: str) -> None:
         self.write(f"   ({text})")
