@@ -252,7 +252,9 @@ def torture(
     if application == "kine":
         requirements.require(requirements.kine_lacks())
     account = Account(sys.stderr)
-    workload = KineWorkload() if application == "kine" else SqliteWorkload(workers=2)
+    workload = (
+        KineWorkload() if application == "kine" else SqliteWorkload(workers=2, ballast_mib=192)
+    )
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     lab = Lab.make(name, file_system=fs, size_bytes=_size_bytes(size))
     try:

@@ -52,14 +52,22 @@ class SqliteWorkload:
     directory = "/srv/demo"
     port = 8080
 
-    def __init__(self, workers: int = 1, pause_ms: float = 5.0, first: int = 1) -> None:
+    def __init__(
+        self, workers: int = 1, pause_ms: float = 5.0, first: int = 1, ballast_mib: int = 0
+    ) -> None:
         self._first = first
+        self._ballast_mib = ballast_mib
         self._workers = workers
         self._pause_ms = pause_ms
 
     def install(self, cluster: Cluster) -> None:
         for node in NODES:
             cluster.lab.exec(node, ["mkdir", "-p", self.directory])
+        if self._ballast_mib:
+            # Data that was there before, so that a resync takes long enough to be cut.
+            fill = ["dd", "if=/dev/urandom", f"of={self.directory}/ballast", "bs=1M"]
+            fill += [f"count={self._ballast_mib}", "conv=fsync", "status=none"]
+            cluster.lab.exec("a", fill)
         address = f"address={VIRTUAL_ADDRESS}/24"
         cluster.twofold(
             "a", "module", "add", self.module, "--from", "sqlite-demo", "--set", address

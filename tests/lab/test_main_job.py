@@ -1,0 +1,80 @@
+"""The main job, end to end, as the README promises it: real engine, real daemons, real power cuts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twofold.lab import disks, hosts, record, requirements
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.fuse,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root"),
+    pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /dev/fuse"),
+]
+# Heartbeat time-out, the application's start, and the bound that the issue gives.
+OUTAGE_AT_MOST_MS = 5000
+
+
+def lab(*words: str) -> tuple[dict[str, Any], str]:
+    """One `twofold lab` command with --json: its object, and the account it told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "twofold", "lab", *words, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env=hosts.python_environment(),
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return json.loads(done.stdout), done.stderr
+
+
+def nothing_left(name: str) -> None:
+    assert name not in record.names()
+    assert hosts.leftover_inits(name) == []
+    assert f"/{name}/" not in disks.run("losetup", "--all")
+    assert f"/{name}/" not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_demo_loses_nothing_and_leaves_nothing() -> None:
+    name = f"d{os.getpid()}"
+    outcome, told = lab("demo", "--once", "--name", name, "--size", "512M")
+    assert outcome["lost"] == 0
+    assert outcome["identical"]
+    assert outcome["acknowledged"] > 50
+    assert [each["event"] for each in outcome["events"]] == ["swap", "power cut"]
+    assert all(0 < each < OUTAGE_AT_MOST_MS for each in outcome["outage_ms"])
+    assert "lost its power" in told
+    nothing_left(name)
+
+
+@pytest.mark.parametrize("file_system", ["ext4", "xfs"])
+def test_power_cuts_lose_no_row(file_system: str) -> None:
+    if requirements.lab_lacks(file_system):
+        pytest.skip(f"no mkfs.{file_system}")
+    name = f"s{os.getpid()}"
+    words = ["--app", "sqlite", "--kills", "4", "--seed", "11", "--name", name]
+    result, told = lab("torture", *words, "--size", "1G", "--fs", file_system)
+    assert (result["kills"], result["lost"], result["identical"]) == (4, 0, True), told
+    assert all(each < OUTAGE_AT_MOST_MS for each in result["outage_ms"]), told
+    nothing_left(name)
+
+
+@pytest.mark.skipif(bool(requirements.kine_lacks()), reason="needs MariaDB and kine")
+def test_power_cuts_lose_no_key() -> None:
+    name = f"k{os.getpid()}"
+    words = ["--app", "kine", "--kills", "3", "--seed", "4", "--name", name]
+    result, told = lab("torture", *words, "--size", "1G")
+    assert (result["lost"], result["revisions_back"], result["identical"]) == (0, 0, True), told
+    assert result["acknowledged"] > 100
+    nothing_left(name)
