@@ -121,15 +121,17 @@ class TwoNodes:
                 left.unlink()
 
     def _processes(self, name: str) -> list[int]:
-        """Ours, of that node: what has its run directory or node name in environment or command."""
-        marks = [f"{self.root}/{name}/run".encode()]
+        """Ours: the engine by its run directory, services by the name of their node."""
+        run, services = f"{self.root}/{name}/run".encode(), str(self.root).encode()
+        node = f"TWOFOLD_NODE={name}".encode()
         found: list[int] = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
-                words = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-                if any(mark in words for mark in marks):
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                command = (entry / "cmdline").read_bytes()
+                if run in command or (services in command and node in environment):
                     found.append(int(entry.name))
         return found
 
