@@ -1,4 +1,4 @@
-"""The main job, end to end, as the README promises it: real engine, real daemons, real power cuts."""
+"""The main job, end to end, as the README promises it: real engine, daemons and power cuts."""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ class Demo:
         old = self._serving()
         new = other(old)
         event_s = time.monotonic()
-        count = writer.count
         self._lab.kill(old)
+        count = writer.count
         account.tell(f"{old} has lost its power; {count} rows were acknowledged until then.")
         self._back(writer, "power cut", event_s)
         account.tell(f"{new} noticed the silence, took over, and serves alone.")

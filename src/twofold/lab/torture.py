@@ -153,8 +153,9 @@ class Torture:
         self._give_up_unless(came)
 
     def _kill(self, index: int, victim: str, when: str) -> float:
-        event_s = time.monotonic()
+        """When it was over: an acknowledgement that arrives later is not from this node."""
         self._lab.kill(victim)
+        event_s = time.monotonic()
         self.result.kills += 1
         self._account.tell(f"{index:3}. {victim} loses its power {when}.")
         return event_s
