@@ -102,13 +102,13 @@ class Heartbeats:
         """`network` is "" for what came over the control channel."""
         try:
             beat = decode(datagram, self._key)
-            if beat.cluster != self._node.cluster.cluster.id or beat.node not in self._hearing:
+            if beat.cluster != self._node.cluster.cluster.id:
                 raise PeerRefused(f"a heartbeat of node {beat.node!r} of another cluster was heard")
         except PeerRefused as e:
             self._complain(network, e)
             return
-        hearing = self._hearing[beat.node]
-        if not hearing.replay.known(beat):
+        hearing = self._hearing.get(beat.node)
+        if hearing is None or not hearing.replay.known(beat):
             return
         if network:
             self._heard_on(hearing, beat.node, network)

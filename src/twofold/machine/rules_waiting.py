@@ -207,7 +207,7 @@ WAIT_FACTS: tuple[Rule, ...] = (
         then=SECOND,
         job=Job.FOLLOWING,
         do=(BecomeSecondary(), *START_SECOND),
-        sets=(n.wish(Wish.START), n.NOT_FROM_STOP, n.NO_CLAIM, n.NO_OFFER),
+        sets=(n.wish(Wish.START), n.NOT_FROM_STOP, n.NO_CLAIM, n.NO_OFFER, n.OUTDATE_ASKED),
         answer=Answer.ACCEPT,
         because="{peer} is {peer_state}, so this node follows it",
     ),
