@@ -54,6 +54,10 @@ class LocalSocket:
         """Called when a node that started unconfigured has become part of a cluster."""
         self._members, self._control = members, control
 
+    def leave_cluster(self) -> None:
+        """Called when this node belongs to no cluster (any more)."""
+        self._members = self._control = None
+
     async def serve(self) -> None:
         """Listen until cancelled."""
         server = await asyncio.start_unix_server(

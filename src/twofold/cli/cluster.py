@@ -158,10 +158,10 @@ def state(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -
     if session.as_json:
         print_json(answers)
         return
-    known = next((a for a in answers if "error" not in a), None)
+    known = next((a for a in answers if a.get("cluster")), None)
     if known is None:
         session.show(answers, lambda a: None)
-        return
+        raise OperatorError("this machine is not part of a cluster any more")
     print(f"Cluster {known['cluster']} ({known['cluster_id']})")
     addresses = {m["node"]: m["addresses"] for m in known["members"]}
     for answer in answers:

@@ -75,7 +75,7 @@ def apply(
 def _print_applied(answer: dict[str, Any]) -> None:
     name = answer["module"]
     print(f"Module {name} is applied on {' and '.join(answer['nodes'])}.")
-    if answer["from_next_start"]:
+    if answer.get("from_next_start"):
         print(f"It runs; services and addresses change when it next starts: twofold stop {name}")
 
 

@@ -74,7 +74,7 @@ def print_error(error: TwofoldError, as_json: bool) -> None:
     first = sentence.split(" ", 1)[0]
     if not set(first) & set("./_=-"):  # a file's or option's name keeps its case
         sentence = sentence[:1].upper() + sentence[1:]
-    if not sentence.endswith((".", "!", "?", ":")):
+    if "\n" not in sentence and not sentence.endswith((".", "!", "?", ":")):
         sentence += "."
     print(f"{red}{sentence}{plain}", file=sys.stderr)
     if mend:

@@ -10,6 +10,7 @@ from twofold.cli.output import EXIT_OPERATOR, STATE_EXIT_CODES, console, print_j
 from twofold.cli.session import AnyModule, AsJson, OnNodes, Session
 from twofold.client import Client
 from twofold.errors import OperatorError
+from twofold.wire.lines import error_from
 
 PEER_WAIT_S = 2.0
 Object = dict[str, Any]
@@ -45,6 +46,8 @@ def state(
     if session.as_json:
         print_json(objects)
         return
+    if objects and all("error" in o for o in objects):
+        raise error_from(objects[0]["error"])
     from twofold.cli.state_view import print_states
 
     print_states(console(), objects)
@@ -56,6 +59,8 @@ def quiet_code(client: Client, session: Session, module: str | None) -> int:
     if session.nodes is not None and (len(session.nodes) != 1 or session.nodes == ("*",)):
         raise OperatorError("state -q tells of one node", "Write: -H NODE")
     objects = module_states(client, session.nodes, module)
+    if "error" in objects[0]:
+        raise error_from(objects[0]["error"])
     return STATE_EXIT_CODES.get(str(objects[0].get("state")), EXIT_OPERATOR)
 
 

@@ -109,7 +109,9 @@ class Daemon:
         tasks: list[asyncio.Task[None]] = []
         try:
             node = load_node(self._where.etc)
-            if node is not None:
+            if node is None:
+                self._local.leave_cluster()
+            else:
                 tasks = await self._begin(node)
         except TwofoldError as e:
             self._note(f"this node cannot take part in its cluster: {e}")
