@@ -91,10 +91,14 @@ class Pair:
         assert self.writer.wait_acknowledged_after(time.monotonic(), 10, further=20)
 
     def nothing_lost(self) -> None:
-        """Every acknowledged row is served, and both copies are equal; the client starts anew."""
+        """Every acknowledged row is served, and both copies are equal; ends the client."""
         self.writer.stop()
         verdict = self.workload.check(self.lab, self.writer, SEED)
         assert list(verdict.lost) == []
+        self.copies_equal()
+
+    def copies_equal(self) -> None:
+        self.writer.stop()
         self.whole()
         compared = compare_copies(self.cluster, self.module)
         assert [str(each) for each in compared.differences] == []
