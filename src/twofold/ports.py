@@ -4,7 +4,8 @@ The daemon decides with `twofold.machine` and acts through these protocols; each
 one file in `twofold.adapters` and named in `twofold.daemon.app` only. Tests put their own in place.
 
 Rules that all share: every method is idempotent (a daemon that was killed half-way repeats it),
-every wait has a bound, and every failure is a `twofold.errors` exception whose text a person can act on.
+every wait has a bound, and every failure is a `twofold.errors` exception whose text a person can
+act on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class AddressPort(Protocol):
     """The virtual addresses of one module."""
 
     async def hold(self) -> None:
-        """Add every address and announce it. Raises `AddressInUse` when another host answers for it."""
+        """Add every address and announce it. `AddressInUse`: another host answers for it."""
         ...
 
     async def release(self) -> None:
@@ -52,20 +53,20 @@ class ServiceStatus:
 class ApplicationPort(Protocol):
     """The services and scripts of one module, started in order and stopped in reverse.
 
-    Processes are started in their own session, outside the daemon's fate, and recorded (pid and start
-    time) under the run directory, so that `adopt` finds them after a restart of the daemon.
+    Processes are started in their own session, outside the daemon's fate, and recorded (pid and
+    start time) under the run directory, so that `adopt` finds them after a restart of the daemon.
     """
 
     async def start(self, side: str) -> None:
-        """`side`: "both", "primary" or "second". Raises `StartFailed` (which service, why, its last output)."""
+        """`side`: "both", "primary" or "second". `StartFailed`: which service, why, last output."""
         ...
 
     async def stop(self, side: str) -> None:
-        """Graceful, then forced, within the configured times. Raises `StopFailed` if something still runs."""
+        """Graceful, then forced, within the configured times. `StopFailed`: something still runs."""
         ...
 
     async def adopt(self) -> bool:
-        """After a restart of the daemon: True if every service that should run was found running."""
+        """After a restart of the daemon: True if every service that should run was found."""
         ...
 
     async def status(self) -> Sequence[ServiceStatus]: ...
@@ -95,7 +96,7 @@ class MirrorPort(Protocol):
     """The engine process of one module (see docs/internals/interfaces.md)."""
 
     async def ensure_running(self) -> None:
-        """Start the engine, or find the one that runs. Raises `MirrorFailed` with its last words."""
+        """Start the engine, or find the one that runs. `MirrorFailed`: its last words."""
         ...
 
     async def command(self, name: str, **fields: Any) -> Mapping[str, Any]:
@@ -122,11 +123,15 @@ class HeartbeatPort(Protocol):
 class ControlPort(Protocol):
     """Requests to another node's daemon over mutual TLS."""
 
-    async def request(self, node: str, body: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+    async def request(
+        self, node: str, body: Mapping[str, Any], timeout_s: float
+    ) -> Mapping[str, Any]:
         """Raises `NodeUnreachable` when no network answers in time."""
         ...
 
-    async def serve(self, handle: Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]) -> None:
+    async def serve(
+        self, handle: Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+    ) -> None:
         """`handle(node, body)`: `node` is the authenticated name of the caller."""
         ...
 
