@@ -62,7 +62,7 @@ class ApplicationPort(Protocol):
         ...
 
     async def stop(self, side: str) -> None:
-        """Graceful, then forced, within the configured times. `StopFailed`: something still runs."""
+        """Graceful, then forced, each within its time. `StopFailed`: something still runs."""
         ...
 
     async def adopt(self) -> bool:
