@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import Annotated, Any
 import typer
 
 from twofold.config.units import parse_size_bytes
-from twofold.errors import CommandRefused
+from twofold.errors import CommandRefused, TwofoldError
 from twofold.lab import record, requirements
 from twofold.lab.cluster import DAEMON, Cluster, daemon_command
 from twofold.lab.demo import Demo, farewell
 from twofold.lab.lab import NODES, Lab
+from twofold.lab.postmortem import tell_last_words
 from twofold.lab.told import Account
 from twofold.lab.torture import Torture
 from twofold.lab.watching import watch_service
@@ -38,6 +40,7 @@ Host = Annotated[str, typer.Argument(help="a, b or client")]
 Name = Annotated[
     str, typer.Option("--name", envvar="TWOFOLD_LAB_NAME", help="Which lab, when there are several")
 ]
+MaybeName = Annotated[str | None, typer.Option("--name", help="The lab's name")]
 NameHere = Annotated[str, typer.Argument(help="Which lab, when there are several")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output")]
 FileSystem = Annotated[str, typer.Option("--fs", help="The nodes' file system: ext4 or xfs")]
@@ -202,16 +205,29 @@ def daemon_start(node: Node, name: Name = "lab") -> None:
     Lab.open(name).supervise(node, DAEMON, daemon_command())
 
 
+def _end_in_order_when_told() -> None:
+    """A run that is told to end takes its lab down, as Ctrl-C does."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+
+
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Unattended; taken down at the end")] = False,
     as_json: AsJson = False,
     fs: FileSystem = "ext4",
     size: Size = "2G",
-    name: Name = "lab",
+    name: MaybeName = None,
 ) -> None:
     """The main job, told: a power cut of the primary while a client writes, and nothing lost."""
     account = Account(sys.stderr if as_json else sys.stdout)
+    # An unattended run never meets a lab that somebody plays with.
+    name = name or (f"once{os.getpid()}" if once else "lab")
+    _end_in_order_when_told()
     if not once and record.load(name) is not None:
         account.tell(f"The lab {name} of before is taken down first.")
         Lab.take_down(name)
@@ -222,7 +238,9 @@ def demo(
         good = outcome.good
         if as_json:
             typer.echo(json.dumps(outcome.as_json()))
-    except BaseException:
+    except BaseException as failure:
+        if once and isinstance(failure, TwofoldError):
+            tell_last_words(lab, account, SqliteWorkload.module)
         if not once:
             account.plain(f"The lab stays up for a look; to remove it: twofold lab down {name}")
         raise
@@ -244,7 +262,7 @@ def torture(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up at the end")] = False,
     fs: FileSystem = "ext4",
     size: Size = "2G",
-    name: Name = "torture",
+    name: MaybeName = None,
 ) -> None:
     """The main job under many power cuts, with every acknowledged write counted."""
     if application not in ("sqlite", "kine"):
@@ -255,11 +273,17 @@ def torture(
     workload = (
         KineWorkload() if application == "kine" else SqliteWorkload(workers=2, ballast_mib=192)
     )
+    name = name or f"torture{os.getpid()}"
+    _end_in_order_when_told()
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     lab = Lab.make(name, file_system=fs, size_bytes=_size_bytes(size))
     try:
         torment = Torture(lab, workload, account, application, kills, chosen)
         result = torment.run()
+    except TwofoldError:
+        if not keep:
+            tell_last_words(lab, account, workload.module)
+        raise
     finally:
         if keep:
             account.plain(f"The lab stays up; to remove it: twofold lab down {name}")

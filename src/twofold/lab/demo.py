@@ -6,8 +6,11 @@ between two acknowledgements around each event.
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from twofold.errors import MachineError
 
@@ -176,16 +179,26 @@ class Demo:
 
 def farewell(account: Account, name: str) -> None:
     """What to try next, and how to end it."""
-    lab = "twofold lab" if name == "lab" else f"twofold lab --name {name}"
+    lab = f"{_program()} lab"
+    named = "" if name == "lab" else f" --name {name}"
     account.heading("The lab stays up. Go on:")
     for command, what in (
-        (f"{lab} exec a -- twofold state", "who serves, and what to do next"),
-        (f"{lab} exec a -- twofold why demo", "why it came to be so"),
-        (f"{lab} shell a", "a shell on node a"),
-        (f"{lab} watch", "write through the virtual address, and see each pause"),
-        (f"{lab} kill a", "cut a's power"),
-        (f"{lab} start a", "and give it back"),
-        (f"{lab} cut b --network flow", "pull a cable (then: heal)"),
-        (f"{lab} down", "end it and remove everything"),
+        (f"{lab} exec{named} a -- twofold state", "who serves, and what to do next"),
+        (f"{lab} exec{named} a -- twofold why demo", "why it came to be so"),
+        (f"{lab} shell{named} a", "a shell on node a"),
+        (f"{lab} watch{named}", "write through the virtual address, and see each pause"),
+        (f"{lab} kill{named} a", "cut a's power (while `watch` runs in another terminal)"),
+        (f"{lab} start{named} a", "and give it back"),
+        (f"{lab} cut{named} b --network flow", "pull a cable (then: heal)"),
+        (f"{lab} down{named.removeprefix(' --name')}", "end it and remove everything"),
     ):
-        account.plain(f"  {command:<42} {what}")
+        account.plain(f"  {command:<{len(lab) + 34}} {what}")
+
+
+def _program() -> str:
+    """What a person types here: `twofold`, or its path when it is not on theirs."""
+    if shutil.which("twofold") is not None:
+        return "twofold"
+    installed = Path(sys.executable).parent / "twofold"
+    here = Path.cwd()
+    return str(installed.relative_to(here)) if installed.is_relative_to(here) else str(installed)
