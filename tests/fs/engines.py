@@ -36,7 +36,9 @@ class Refused(Exception):
 
 
 class Engine:
-    def __init__(self, home: Path, name: str, peer: str, addresses: tuple[str, str], **options: Any) -> None:
+    def __init__(
+        self, home: Path, name: str, peer: str, addresses: tuple[str, str], **options: Any
+    ) -> None:
         self.name = name
         self.home = home / name
         self.tree = self.home / "tree"
@@ -98,7 +100,9 @@ class Engine:
         until = time.monotonic() + timeout_s
         while not true():
             if time.monotonic() > until:
-                raise AssertionError(f"not within {timeout_s} s on {self.name}:\n{self.log()[-3000:]}")
+                raise AssertionError(
+                    f"not within {timeout_s} s on {self.name}:\n{self.log()[-3000:]}"
+                )
             assert self.process is None or self.process.poll() is None, self.log()[-3000:]
             time.sleep(0.02)
 

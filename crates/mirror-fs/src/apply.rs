@@ -100,11 +100,13 @@ impl Applier {
             }
         }
         self.numbers.insert(handle, id);
+        // A number that is used again means the new file only.
         self.open.remove(&id);
         self.times.remove(&id);
+        self.orphans.remove(&id);
     }
 
-    fn unlearn(&mut self, id: FileId) {
+    pub(crate) fn unlearn(&mut self, id: FileId) {
         self.set_time(id);
         if let Some(handle) = self.known.remove(&id) {
             if self.numbers.get(&handle) == Some(&id) {
@@ -157,16 +159,22 @@ impl Applier {
         Ok(self.numbers.get(&sys::handle_of(fd.as_fd())?).copied())
     }
 
-    /// Keeps a file open by its number when it is about to lose its last name.
+    /// Before a name goes: a regular file that loses its last one is kept open by its number, for
+    /// the primary may still use it; anything else is forgotten with its last name.
     pub(crate) fn keep(&mut self, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
         let Some(id) = self.number_at(directory, name)? else { return Ok(()) };
         let tree = self.tree(id)?;
         let Some(handle) = self.known.get(&id) else { return Ok(()) };
         let path = sys::open_handle(tree.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW)?;
         let stat = rfs::fstat(&path)?;
-        if crate::tree::kind_of(stat.st_mode) == FileKind::Regular && stat.st_nlink == 1 {
-            let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
-            self.orphans.insert(id, fd);
+        match crate::tree::kind_of(stat.st_mode) {
+            FileKind::Regular if stat.st_nlink == 1 => {
+                let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
+                self.orphans.insert(id, fd);
+            }
+            FileKind::Directory => self.unlearn(id),
+            _ if stat.st_nlink == 1 => self.unlearn(id),
+            _ => {}
         }
         Ok(())
     }
@@ -296,6 +304,7 @@ impl Applier {
             }
             Operation::RemoveDirectory { parent, name, parent_mtime } => {
                 let directory = self.directory(parent)?;
+                self.keep(&directory, name)?;
                 unlink(directory.as_fd(), name, true)?;
                 self.set_directory_time(&directory, parent_mtime);
                 Ok(())
@@ -310,7 +319,9 @@ impl Applier {
                 new_parent_mtime,
             } => {
                 let (old, new) = (self.directory(parent)?, self.directory(new_parent)?);
-                match self.keep(&new, new_name) {
+                const EXCHANGE: u32 = 2;
+                let kept = if flags & EXCHANGE == 0 { self.keep(&new, new_name) } else { Ok(()) };
+                match kept {
                     Err(e) if e.raw_os_error() != Some(libc::ENOENT) => return Err(e),
                     _ => {}
                 }

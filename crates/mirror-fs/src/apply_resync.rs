@@ -116,6 +116,10 @@ impl Applier {
     }
 
     fn make_entry(&mut self, parent: FileId, directory: &OwnedFd, entry: &Entry) -> io::Result<()> {
+        if self.orphans.contains_key(&entry.id) {
+            // A file without a name does not come back: its number is used again.
+            self.unlearn(entry.id);
+        }
         let standing = self.number_of_similar(directory, entry)?;
         let handle = self.known.get(&entry.id).copied();
         match (standing, handle) {

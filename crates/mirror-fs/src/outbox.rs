@@ -47,9 +47,16 @@ struct Sending {
     frame: Vec<u8>,
 }
 
+/// What waits, and in which session: a late report of an older connection means nothing.
+#[derive(Default)]
+struct Book {
+    session: u64,
+    window: Window<Waiting>,
+}
+
 pub struct Outbox {
     sending: Mutex<Sending>,
-    window: Mutex<Window<Waiting>>,
+    book: Mutex<Book>,
     pub counters: Counters,
 }
 
@@ -63,7 +70,7 @@ impl Default for Outbox {
     fn default() -> Self {
         Outbox {
             sending: Mutex::new(Sending { phase: Phase::Detached, next: 1, frame: Vec::new() }),
-            window: Mutex::new(Window::default()),
+            book: Mutex::new(Book::default()),
             counters: Counters::default(),
         }
     }
@@ -125,7 +132,7 @@ impl Outbox {
             _ => Kind::Ordered,
         };
         let bytes = frame.len() + data.map_or(0, <[u8]>::len);
-        self.window.lock().push(sequence, kind, bytes, Waiting { resend, reply });
+        self.book.lock().window.push(sequence, kind, bytes, Waiting { resend, reply });
         self.transmit(&mut sending, &frame, data);
         sending.frame = frame;
     }
@@ -158,15 +165,22 @@ impl Outbox {
         sending.frame = frame;
     }
 
-    /// The secondary has everything up to `sequence`.
-    pub fn acknowledged(&self, sequence: Sequence) {
+    /// The secondary has everything up to `sequence`. False: it cannot have.
+    pub fn acknowledged(&self, session: u64, sequence: Sequence) -> bool {
         loop {
             // Replies are given outside of the lock, so that senders are not held up.
             let mut batch: [Option<Reply>; 16] = std::array::from_fn(|_| None);
             let mut count = 0;
             {
-                let mut window = self.window.lock();
-                for (slot, (_, waiting)) in batch.iter_mut().zip(window.acknowledged(sequence)) {
+                let mut book = self.book.lock();
+                if book.session != session {
+                    return true;
+                }
+                if !book.window.is_plausible(sequence) {
+                    return false;
+                }
+                let answered = book.window.acknowledged(sequence);
+                for (slot, (_, waiting)) in batch.iter_mut().zip(answered) {
                     *slot = waiting.reply;
                     count += 1;
                 }
@@ -175,14 +189,20 @@ impl Outbox {
                 reply.give();
             }
             if count < 16 {
-                return;
+                return true;
             }
         }
     }
 
     /// The sync with this number is on the secondary's disk.
-    pub fn synced(&self, sequence: Sequence) {
-        let done = self.window.lock().synced(sequence);
+    pub fn synced(&self, session: u64, sequence: Sequence) {
+        let done = {
+            let mut book = self.book.lock();
+            if book.session != session {
+                return;
+            }
+            book.window.synced(sequence)
+        };
         if let Some(reply) = done.and_then(|waiting| waiting.reply) {
             reply.give();
         }
@@ -190,36 +210,36 @@ impl Outbox {
 
     /// Operations that wait for the secondary.
     pub fn waiting(&self) -> usize {
-        self.window.lock().len()
+        self.book.lock().window.len()
     }
 
     /// Begins a new session over `conn`, from sequence 1. Nothing waits: the gate was closed, or
     /// there was no secondary.
-    pub fn attach(&self, conn: Arc<Conn>) {
+    pub fn attach(&self, conn: Arc<Conn>, session: u64) {
         let mut sending = self.sending.lock();
         debug_assert_eq!(self.waiting(), 0);
-        *self.window.lock() = Window::default();
+        *self.book.lock() = Book { session, window: Window::default() };
         sending.next = 1;
         sending.phase = Phase::Attached(conn);
     }
 
     /// Goes on with the same session over a new connection.
-    pub fn resume(&self, conn: Arc<Conn>, applied: Sequence) -> io::Result<()> {
-        self.acknowledged(applied);
+    pub fn resume(&self, conn: Arc<Conn>, session: u64, applied: Sequence) -> io::Result<()> {
+        self.acknowledged(session, applied);
         self.sending.lock().phase = Phase::Attached(conn);
         self.resend(applied)
     }
 
     /// Can the session go on with a secondary that has applied this much?
     pub fn can_resume(&self, applied: Sequence) -> bool {
-        self.window.lock().is_plausible(applied)
+        self.book.lock().window.is_plausible(applied)
     }
 
     fn resend(&self, applied: Sequence) -> io::Result<()> {
         let sending = self.sending.lock();
         let Phase::Attached(conn) = &sending.phase else { return Ok(()) };
-        let window = self.window.lock();
-        for (sequence, _, waiting) in window.unanswered(applied) {
+        let book = self.book.lock();
+        for (sequence, _, waiting) in book.window.unanswered(applied) {
             let (frame, data) = waiting.resend.again(sequence)?;
             conn.send(&[&frame, &data])?;
         }
@@ -249,7 +269,7 @@ impl Outbox {
         let mut sending = self.sending.lock();
         sending.phase = Phase::Lost;
         sending.next = 1;
-        *self.window.lock() = Window::default();
+        *self.book.lock() = Book::default();
     }
 
     /// Goes on without a secondary; returns what waited, to be answered by the caller.
@@ -260,7 +280,7 @@ impl Outbox {
         }
         sending.phase = Phase::Detached;
         sending.next = 1;
-        let all = self.window.lock().take_all();
+        let all = self.book.lock().window.take_all();
         all.into_iter().filter_map(|(_, waiting)| waiting.reply).collect()
     }
 

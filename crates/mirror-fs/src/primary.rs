@@ -71,6 +71,9 @@ fn serve(
         Ok(hello) => hello,
         Err(error) => return Err(refused(engine, error.to_string())),
     };
+    if hello.cluster == engine.config.cluster && hello.module == engine.config.module {
+        displace(engine);
+    }
     let verdict = judge(engine, &hello);
     let mut welcome = Vec::new();
     wire::encode_welcome(&verdict, &mut welcome);
@@ -87,7 +90,7 @@ fn serve(
             attach(engine, &conn, session, false)?
         }
     };
-    let why = hear(engine, &conn, &mut receiver);
+    let why = hear(engine, session, &conn, &mut receiver);
     lost(engine, session, &conn, &why);
     Ok(())
 }
@@ -156,14 +159,16 @@ fn resume(engine: &Arc<Engine>, conn: &Arc<Conn>, hello: &Hello) {
     let applied = hello.resume.map_or(0, |(_, applied)| applied);
     {
         let mut mode = engine.mode.write();
-        if engine.outbox.resume(conn.clone(), applied).is_err() {
+        if engine.outbox.resume(conn.clone(), mode.session, applied).is_err() {
             conn.close();
         } else if mode.gate == Gate::Frozen(LOST) {
             mode.gate = Gate::Open;
         }
     }
+    let whole = !engine.generation().sole;
     let mut facts = engine.facts.lock();
     facts.link_up = true;
+    facts.peer_up_to_date = whole;
     facts.refused = None;
     drop(facts);
     engine.release_parked();
@@ -208,7 +213,7 @@ fn attach(
         for tree in &engine.trees {
             tree.set_keep_all(!in_sync);
         }
-        engine.outbox.attach(conn.clone());
+        engine.outbox.attach(conn.clone(), session);
         if matches!(mode.gate, Gate::Frozen(why) if why != "frozen by command") {
             mode.gate = Gate::Open;
         }
@@ -230,7 +235,7 @@ fn attach(
 }
 
 /// Hears the secondary until the link is lost; returns why.
-fn hear(engine: &Arc<Engine>, conn: &Arc<Conn>, receiver: &mut Receiver) -> String {
+fn hear(engine: &Arc<Engine>, session: u64, conn: &Arc<Conn>, receiver: &mut Receiver) -> String {
     let limit_ms = engine.config.peer_timeout_ms;
     let mut pinged = Instant::now();
     loop {
@@ -239,7 +244,7 @@ fn hear(engine: &Arc<Engine>, conn: &Arc<Conn>, receiver: &mut Receiver) -> Stri
                 Ok(None) => break,
                 Ok(Some((header, body))) => match wire::decode_report(&header, body) {
                     Ok(report) => {
-                        if let Some(why) = heard(engine, report) {
+                        if let Some(why) = heard(engine, session, report) {
                             return why;
                         }
                     }
@@ -263,10 +268,14 @@ fn hear(engine: &Arc<Engine>, conn: &Arc<Conn>, receiver: &mut Receiver) -> Stri
     }
 }
 
-fn heard(engine: &Arc<Engine>, report: Report) -> Option<String> {
+fn heard(engine: &Arc<Engine>, session: u64, report: Report) -> Option<String> {
     match report {
-        Report::Applied { sequence } => engine.outbox.acknowledged(sequence),
-        Report::Synced { sequence, errno: 0 } => engine.outbox.synced(sequence),
+        Report::Applied { sequence } => {
+            if !engine.outbox.acknowledged(session, sequence) {
+                return Some(format!("the secondary claims to have operation {sequence}"));
+            }
+        }
+        Report::Synced { sequence, errno: 0 } => engine.outbox.synced(session, sequence),
         Report::Synced { errno, .. } => {
             let text = format!("the secondary's disk failed to sync (errno {errno})");
             engine.note_failed("peer_apply", &text);
@@ -289,17 +298,34 @@ fn heard(engine: &Arc<Engine>, report: Report) -> Option<String> {
 
 fn lost(engine: &Arc<Engine>, session: u64, conn: &Arc<Conn>, why: &str) {
     conn.close();
+    if engine.mode.read().session == session && !engine.outbox.is_attached_to_other(conn) {
+        give_up(engine, session, why);
+    }
+}
+
+/// The peer dials anew, so its old connection is dead, whether or not that was noticed here.
+fn displace(engine: &Arc<Engine>) {
+    let session = engine.mode.read().session;
+    if session != 0 && !engine.outbox.is_lost() {
+        give_up(engine, session, "the secondary has dialled anew");
+    }
+}
+
+/// Without the connection: freeze what the secondary had in full, go on where it had not.
+fn give_up(engine: &Arc<Engine>, session: u64, why: &str) {
+    // Whoever is sending fails now, so no change can hold the mode for long.
+    engine.outbox.lost();
     let mut replies = Vec::new();
     {
-        // The socket is closed, so no change can hold the mode for long.
         let mut mode = engine.mode.write();
-        if mode.session != session || engine.outbox.is_attached_to_other(conn) {
+        if mode.session != session {
             return;
         }
         tracing::warn!("the link is lost: {why}");
-        engine.outbox.lost();
         if mode.full {
-            mode.gate = Gate::Frozen(LOST);
+            if mode.gate == Gate::Open {
+                mode.gate = Gate::Frozen(LOST);
+            }
         } else {
             mode.session = 0;
             replies = engine.outbox.detach();

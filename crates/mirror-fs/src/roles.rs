@@ -50,6 +50,8 @@ impl Engine {
         }
         self.may_be_primary(role, alone, first, force)?;
         self.stop_following();
+        // The last words of the link may have changed what this copy is worth.
+        self.may_be_primary(role, alone, first, force)?;
         let before = self.generation();
         let forced = force && !before.up_to_date();
         let blank = !before.has_data();
@@ -172,7 +174,11 @@ impl Engine {
                 let _ = told.send(());
             }));
             self.outbox.put(&Operation::HandOver { epoch }, Some(wake));
-            let acknowledged = done.recv_timeout(DRAIN_LIMIT).is_ok();
+            let until = Instant::now() + DRAIN_LIMIT;
+            let mut acknowledged = false;
+            while !acknowledged && !self.outbox.is_lost() && Instant::now() < until {
+                acknowledged = done.recv_timeout(Duration::from_millis(50)).is_ok();
+            }
             if !acknowledged || self.outbox.is_lost() {
                 self.mode.write().gate = Gate::Frozen(crate::primary::LOST);
                 self.touch();
@@ -181,9 +187,20 @@ impl Engine {
             }
         }
         self.stop_resync();
-        let fork = self.mode.read().fork_due;
+        let unsure = {
+            let mode = self.mode.read();
+            mode.full && self.outbox.waiting() > 0
+        };
         for reply in self.outbox.detach() {
-            reply.give();
+            if unsure {
+                // Only this node has it, and this node serves no longer: not promised to anybody.
+                reply.fail(libc::EIO);
+            } else {
+                reply.give();
+            }
+        }
+        if unsure {
+            self.standing.lock().trusted = false;
         }
         let mut facts = self.facts.lock();
         facts.link_up = false;
@@ -193,7 +210,7 @@ impl Engine {
             self.standing.lock().trusted = true;
             self.record(|g| *g = g.shared()).map_err(disk_failed)?;
         }
-        tracing::info!(epoch, attached, fork, "handed over");
+        tracing::info!(epoch, attached, "handed over");
         Ok(())
     }
 
@@ -290,7 +307,7 @@ impl Engine {
         let mut outdated = false;
         if role == Role::Primary {
             let mode = self.mode.read();
-            let followed = mode.session != 0 && mode.full;
+            let followed = mode.session != 0 && mode.full && !self.outbox.is_lost();
             drop(mode);
             let handed = self.hand_over(epoch);
             outdated = followed && handed.is_ok();

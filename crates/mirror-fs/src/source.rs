@@ -314,7 +314,9 @@ impl<'a> Run<'a> {
             self.file_done();
             return Ok(Ok(()));
         }
-        mark.set(mode.session, Progress::Copying { cursor: 0, trust: true });
+        // Answers that are under way for an older file of this number are not about this one.
+        let trust = !self.active.contains_key(&inode.id);
+        mark.set(mode.session, Progress::Copying { cursor: 0, trust });
         drop(mark);
         drop(mode);
         let (tree, inode) = (tree.clone(), inode.clone());
@@ -429,6 +431,12 @@ impl<'a> Run<'a> {
             // No change is under way now; what it added to the queue is there to be seen.
             if !self.source.queue.lock().todo.is_empty() {
                 return Ok(false);
+            }
+            // From the moment it adopts this generation the secondary may take over: so this node
+            // must not believe, after a crash, that only it can have the newest data.
+            if let Err(text) = self.engine.record(|g| g.sole = false) {
+                self.engine.note_failed("io_error", &text);
+                return Err(Over);
             }
             let generation = self.engine.generation();
             let (current, history) = (generation.current, generation.history.clone());

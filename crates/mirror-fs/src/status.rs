@@ -158,7 +158,7 @@ impl Engine {
         }
         let mut mixed = generation ^ (self.incarnation.load(Relaxed).wrapping_mul(0x9e37_79b9));
         if self.mode.read().role != Role::Primary {
-            mixed ^= (stat.st_size as u64).wrapping_mul(0x85eb_ca6b) ^ (stat.st_mtime_nsec as u64);
+            mixed ^= (stat.st_size as u64).wrapping_mul(0x85eb_ca6b) ^ stat.st_mtime_nsec;
         }
         mixed & 0xffff_ffff
     }

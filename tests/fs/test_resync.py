@@ -1,0 +1,193 @@
+"""Resync while the application writes: whatever stood on the other side, both copies end up equal."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.fs.compared import same
+from tests.fs.engines import Engine, Pair
+from tests.fs.load import RandomLoad
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@contextmanager
+def loaded(root: Path, seed: int) -> Iterator[RandomLoad]:
+    """Random changes of all kinds by two threads, while the block runs."""
+    loads = [RandomLoad(root, seed * 2 + n) for n in (0, 1)]
+    stop = threading.Event()
+    threads = [threading.Thread(target=load.run_until, args=(stop,)) for load in loads]
+    for thread in threads:
+        thread.start()
+    try:
+        yield loads[0]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+    for load in loads:
+        assert load.broken is None, load.broken
+
+
+def fill(root: Path, seed: int, count: int = 300) -> None:
+    load = RandomLoad(root, seed)
+    for _ in range(count):
+        load.step()
+
+
+def test_first_resync_of_a_tree_with_everything_in_it(pair: Pair) -> None:
+    tree = pair.a.tree
+    fill(tree, 1)
+    (tree / "dir with spaces").mkdir()
+    (tree / "bytes").mkdir()
+    Path(os.fsdecode(os.fsencode(tree / "bytes") + b"/\xff\xfe\n")).write_text("any byte")
+    os.symlink("nowhere/" + "x" * 200, tree / "link")
+    os.mkfifo(tree / "fifo")
+    os.mknod(tree / "null", 0o20666, os.makedev(1, 3))
+    with (tree / "sparse").open("wb") as file:
+        file.truncate(1 << 30)
+        file.seek(700 << 20)
+        file.write(b"data far out")
+    os.setxattr(tree / "sparse", "user.note", b"\x00\x01")
+    os.setxattr(tree / "sparse", "trusted.note", b"t")
+    os.chown(tree / "sparse", 1234, 4321)
+    os.chmod(tree / "sparse", 0o4751)
+    os.link(tree / "sparse", tree / "bytes" / "another name")
+    os.utime(tree / "dir with spaces", ns=(1, 1_234_567_890_123_456_789))
+    # What stands in the way on the other side.
+    (pair.b.tree / "link").mkdir()
+    (pair.b.tree / "link" / "inside").write_text("x")
+    (pair.b.tree / "fifo").write_text("a file")
+    (pair.b.tree / "extra").mkdir()
+    (pair.b.tree / "extra" / "gone").write_text("x")
+    fill(pair.b.tree, 2)
+    pair.start()
+    same(pair)
+    assert (pair.b.raw / "sparse").stat().st_blocks < 4096, "holes stay holes"
+    assert not (pair.b.raw / ".twofold-aside").exists()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_resync_under_load_ends_with_equal_copies(pair: Pair, seed: int) -> None:
+    fill(pair.a.tree, seed + 100)
+    fill(pair.b.tree, seed + 200)
+    (pair.a.tree / "large").write_bytes(random.Random(seed).randbytes(30 << 20))
+    pair.a.start()
+    pair.b.start()
+    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
+    with loaded(pair.a.tree, seed):
+        time.sleep(0.2)
+        pair.b.command("become_secondary", epoch=pair.epoch)
+        pair.in_sync(pair.a)
+        time.sleep(0.3)
+    same(pair)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_second_that_crashes_again_and_again_under_load(pair: Pair, seed: int) -> None:
+    pair.start()
+    rng = random.Random(seed)
+    with loaded(pair.a.tree, seed + 50):
+        for _ in range(4):
+            time.sleep(rng.random() * 0.5)
+            pair.b.kill()
+            pair.a.wait_status(link="down")
+            pair.a.command("continue_alone", epoch=pair.next_epoch())
+            time.sleep(rng.random() * 0.3)
+            pair.b.start()
+            pair.b.command("become_secondary", epoch=pair.epoch)
+            if rng.random() < 0.5:
+                pair.in_sync(pair.a)
+        if pair.a.status()["frozen"]:
+            pair.a.command("continue_alone", epoch=pair.next_epoch())
+        pair.in_sync(pair.a)
+    same(pair)
+
+
+def test_take_over_in_the_middle_of_writing_keeps_every_acknowledged_line(pair: Pair) -> None:
+    pair.start()
+    primary, other = pair.a, pair.b
+    acknowledged: list[int] = []
+    for round_number in range(6):
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=append_lines, args=(primary.tree / "log", acknowledged, stop), daemon=True
+        )
+        thread.start()
+        time.sleep(0.3)
+        primary.kill()
+        stop.set()
+        thread.join(10)
+        other.wait_status(link="down")
+        other.command("become_primary", epoch=pair.next_epoch(), alone=True)
+        lines = (other.tree / "log").read_text().split("\n")
+        present = {int(line) for line in lines if line}
+        missing = set(acknowledged) - present
+        assert not missing, f"round {round_number}: lost {sorted(missing)[:10]}"
+        primary.start()
+        primary.command("become_secondary", epoch=pair.epoch)
+        pair.in_sync(other)
+        same(pair)
+        primary, other = other, primary
+    assert len(acknowledged) > 100
+
+
+def append_lines(path: Path, acknowledged: list[int], stop: threading.Event) -> None:
+    try:
+        with path.open("ab", buffering=0) as file:
+            while not stop.is_set():
+                number = len(acknowledged) + 1
+                file.write(f"{number}\n".encode())
+                acknowledged.append(number)
+    except OSError:
+        return
+
+
+def test_only_what_differs_travels(pair: Pair) -> None:
+    contents = bytearray(random.Random(3).randbytes(40 << 20))
+    (pair.a.tree / "large").write_bytes(contents)
+    contents[20 << 20] ^= 1
+    (pair.b.tree / "large").write_bytes(contents)
+    pair.start()
+    assert pair.a.status()["counters"]["bytes_sent"] < 3 << 20
+    same(pair)
+
+
+def test_a_second_whose_disk_is_full_does_not_stop_the_primary(
+    home: Path, small_disk: Path
+) -> None:
+    pair = Pair(home)
+    try:
+        pair.b.config["trees"] = [{"path": str(small_disk)}]
+        pair.b.tree = small_disk
+        pair.start()
+        wrote = write_until_frozen(pair.a)
+        assert wrote
+        assert pair.a.status()["failed"]["what"] == "peer_apply"
+        assert pair.b.status()["failed"]["what"] == "disk_full"
+        assert not pair.b.status()["up_to_date"]
+        pair.a.command("continue_alone", epoch=pair.next_epoch())
+        (pair.a.tree / "goes on").write_text("x")
+    finally:
+        pair.close()
+
+
+def write_until_frozen(engine: Engine) -> bool:
+    def write() -> None:
+        # The engine is taken down at the end of the test, maybe under this write.
+        with suppress(OSError), (engine.tree / "filler").open("wb", buffering=0) as file:
+            for _ in range(64):
+                file.write(b"x" * (1 << 20))
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    engine.wait_status(frozen=True, timeout_s=20)
+    return thread.is_alive()
