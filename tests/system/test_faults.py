@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -81,3 +82,19 @@ def test_the_primary_loses_all_networks(pair: Pair) -> None:
     assert "both nodes served" in pair.twofold(loser, "why", pair.module)[1]
     pair.calm()
     pair.copies_equal()
+
+
+def test_a_busy_machine_is_not_a_dead_one(pair: Pair) -> None:
+    """Every processor taken on both nodes, for longer than the heartbeat's time-out."""
+    node = pair.primary()
+    event_s = time.monotonic()
+    spin = ["timeout", str(HEARTBEAT_TIMEOUT_S + 2), "python", "-c", "while True: pass"]
+    busy = [pair.lab.popen(host, spin) for host in "ab" for _ in range(os.cpu_count() or 1)]
+    for process in busy:
+        process.wait()
+    for host in "ab":
+        state = pair.cluster.state(host, pair.module)
+        assert state is not None
+        assert state["since_s"] > time.monotonic() - event_s, "it has not moved"
+    assert pair.outage_s(event_s, lambda: pair.serves(node)) < HEARTBEAT_TIMEOUT_S
+    pair.nothing_lost()
