@@ -259,6 +259,9 @@ def torture(
     kills: Annotated[int, typer.Option(min=1, help="How many power cuts of the primary")] = 10,
     seed: Annotated[int | None, typer.Option(help="Repeats the plan of an earlier run")] = None,
     as_json: AsJson = False,
+    cables: Annotated[
+        bool, typer.Option("--cables", help="Also pull a cable before each power cut")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up at the end")] = False,
     fs: FileSystem = "ext4",
     size: Size = "2G",
@@ -278,7 +281,7 @@ def torture(
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     lab = Lab.make(name, file_system=fs, size_bytes=_size_bytes(size))
     try:
-        torment = Torture(lab, workload, account, application, kills, chosen)
+        torment = Torture(lab, workload, account, application, kills, chosen, cables)
         result = torment.run()
     except TwofoldError:
         if not keep:

@@ -17,6 +17,16 @@ SHARES: dict[CutKind, float] = {"ready": 0.65, "blink": 0.15, "resync": 0.2}
 
 
 @dataclass(frozen=True)
+class CableFault:
+    """One cable pulled while both nodes are on; the other cable stays, so nobody may take over."""
+
+    node: str
+    network: str
+    silent: bool
+    for_s: float
+
+
+@dataclass(frozen=True)
 class Cut:
     """One power cut of the primary."""
 
@@ -36,6 +46,20 @@ def draw_plan(seed: int, kills: int) -> list[Cut]:
         longest_s = 0.4 if kind == "resync" else 2.5
         cuts.append(Cut(kind, drawn.uniform(0, longest_s), _off_s(drawn)))
     return cuts
+
+
+def draw_cable_faults(seed: int, count: int) -> list[CableFault]:
+    """One for each power cut, before it; drawn apart, so that the cuts stay those of the seed."""
+    drawn = random.Random(f"cables {seed}")
+    return [
+        CableFault(
+            drawn.choice("ab"),
+            drawn.choice(["lan", "flow"]),
+            drawn.random() < 0.5,
+            drawn.uniform(0.2, 6.0),
+        )
+        for _ in range(count)
+    ]
 
 
 def _off_s(drawn: random.Random) -> float:

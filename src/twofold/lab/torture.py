@@ -14,7 +14,7 @@ from twofold.errors import MachineError
 
 from .cluster import Cluster, other
 from .lab import Lab
-from .plan import Cut, draw_plan
+from .plan import CableFault, Cut, draw_cable_faults, draw_plan
 from .told import Account, figure
 from .verification import compare_copies
 from .workloads import Workload
@@ -28,7 +28,8 @@ EXAMPLES = 20
 @dataclass
 class Result:
     """What `--json` prints. `outage_ms`: one for each take-over; `waits_ms`: one for each cut that
-    nobody could take over, the time the power was away included."""
+    nobody could take over, the time the power was away included; `cable_pauses_ms`: one for each
+    cable that was pulled (with `--cables`)."""
 
     app: str
     seed: int
@@ -40,13 +41,16 @@ class Result:
     waits_ms: list[int | None] = field(default_factory=list[int | None])
     resync_s: float | None = None
     resyncs_s: list[float] = field(default_factory=list[float])
+    cable_pauses_ms: list[int | None] = field(default_factory=list[int | None])
     identical: bool = False
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list[str])
 
     @property
     def good(self) -> bool:
-        answered = all(each is not None for each in [*self.outage_ms, *self.waits_ms])
+        answered = all(
+            each is not None for each in [*self.outage_ms, *self.waits_ms, *self.cable_pauses_ms]
+        )
         kept = self.lost == 0 and self.revisions_back == 0
         return kept and self.identical and answered and self.acknowledged > 0
 
@@ -56,13 +60,21 @@ class Result:
 
 class Torture:
     def __init__(
-        self, lab: Lab, workload: Workload, account: Account, app: str, kills: int, seed: int
+        self,
+        lab: Lab,
+        workload: Workload,
+        account: Account,
+        app: str,
+        kills: int,
+        seed: int,
+        cables: bool = False,
     ) -> None:
         self._lab = lab
         self._cluster = Cluster(lab)
         self._workload = workload
         self._account = account
         self._plan = draw_plan(seed, kills)
+        self._cable_faults = draw_cable_faults(seed, kills) if cables else []
         self.result = Result(app, seed)
         self._off: str | None = None
 
@@ -74,6 +86,8 @@ class Torture:
                 raise MachineError("No write was acknowledged before the first power cut.")
             for index, cut in enumerate(self._plan, start=1):
                 writer.check_alive()
+                if self._cable_faults:
+                    self._pull(writer, self._cable_faults[index - 1])
                 self._cut(writer, index, cut)
             self._bring_back()
             time.sleep(1.0)
@@ -119,6 +133,26 @@ class Torture:
             return
         self._off = victim
         time.sleep(cut.off_s)
+
+    def _pull(self, writer: Writer, fault: CableFault) -> None:
+        """A cable of one network is out for a while: a pause at most, never a take-over."""
+        self._bring_back()
+        primary, event_s = self._serving(), time.monotonic()
+        self._lab.cut(fault.node, [fault.network], fault.silent)
+        time.sleep(fault.for_s)
+        self._lab.heal(fault.node)
+        came = writer.wait_acknowledged_after(time.monotonic(), BACK_WITHIN_S)
+        outage_ms = writer.outage_ms(event_s) if came else None
+        self.result.cable_pauses_ms.append(outage_ms)
+        how = "silent" if fault.silent else "out"
+        self._account.tell(
+            f"     {fault.node}'s {fault.network} was {how} for {fault.for_s:.1f} s; "
+            f"pause {figure(outage_ms)}."
+        )
+        self._give_up_unless(came)
+        self._cluster.wait_both_ready(self._workload.module, BACK_WITHIN_S)
+        if self._serving() != primary:
+            self.result.problems.append(f"the service moved when {fault} happened")
 
     def _cut_in_resync(self, writer: Writer, index: int, cut: Cut) -> None:
         """The node that was cut last comes back; while it receives, the other one is cut."""
