@@ -27,6 +27,8 @@ class ServiceRecord:
     start_ticks: int | None
     control_group: str | None
     stop_timeout_s: float
+    script: str | None = None  # what it is, when it is no command
+    systemd: str | None = None
 
 
 def encode_record(record: ServiceRecord) -> str:
@@ -47,6 +49,8 @@ def decode_record(text: str) -> ServiceRecord | None:
             start_ticks=None if ticks is None else int(ticks),
             control_group=None if group is None else str(group),
             stop_timeout_s=float(fields["stop_timeout_s"]),
+            script=_text(fields.get("script")),
+            systemd=_text(fields.get("systemd")),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -64,6 +68,10 @@ def decode_sides(text: str, boot_id: str) -> dict[str, SideState]:
         return {}
     known = cast("dict[str, Any]", sides)
     return {side: state for side, state in known.items() if state in _SIDE_STATES}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _object(text: str) -> dict[str, Any]:

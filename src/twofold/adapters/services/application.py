@@ -71,6 +71,9 @@ class Application:
         self._keep_logs_bounded()
         if first:
             await self._scripts.run("prestart", failure=StartFailed)
+        # A configuration may have changed while the daemon was away.
+        for stranger in self._strangers(side):
+            await stranger.stop()
         for driver in self._of(side):
             await driver.start()
         await self._scripts.run(start_script, failure=StartFailed)
@@ -133,7 +136,7 @@ class Application:
         """Services that were started and are no longer in the configuration."""
         known = {driver.name for _, driver in self._drivers}
         return [
-            Supervised(_forgotten(record), self._place, _nobody)
+            self._driver(_forgotten(record))
             for record in records.recorded(self._place.run)
             if record.side == side and record.service not in known
         ]
@@ -180,8 +183,13 @@ def _scripts_of(side: str) -> tuple[str, str]:
 
 def _forgotten(record: ServiceRecord) -> Service:
     """Enough of a service to stop it."""
+    if record.systemd is not None:
+        runs = {"systemd": record.systemd}
+    else:
+        runs = {"script": record.script} if record.script else {"command": ["/bin/false"]}
+    timeout = f"{record.stop_timeout_s:f}s"
     return Service.model_validate(
-        {"name": record.service, "command": ["/bin/false"], "side": record.side}
+        {"name": record.service, "side": record.side, "stop_timeout": timeout, **runs}
     )
 
 

@@ -38,9 +38,15 @@ def main(arguments: list[str]) -> None:
 
 
 def _be_ordinary() -> None:
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except OSError:
+        pass  # a daemon without privileges has none to give back
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    # Python ignores these for itself; a program expects to get them.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     _write(_OOM_SCORE, "0")
 
 

@@ -144,6 +144,7 @@ class ScriptPair:
             start_ticks=None,
             control_group=None,
             stop_timeout_s=service.stop_timeout_s,
+            script=service.script,
         )
 
     async def _call(self, action: str, record: ServiceRecord, bound_s: float) -> Outcome:

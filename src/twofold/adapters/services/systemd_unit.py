@@ -133,6 +133,7 @@ class SystemdUnit:
             start_ticks=None,
             control_group=None,
             stop_timeout_s=self._service.stop_timeout_s,
+            systemd=self._unit,
         )
 
     def _look(self) -> None:

@@ -71,6 +71,20 @@ async def test_program_gets_its_variables_user_and_directory(stand: Stand, tmp_p
     await app.close()
 
 
+async def test_program_starts_with_ordinary_signals(stand: Stand) -> None:
+    text = "grep -E 'SigIgn|SigBlk' /proc/self/status; sleep 60"
+    app = stand.application(service(command=shell(text)))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        await app.start("primary")
+        await until(lambda: stand.log("app").count("\n") == 2)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    assert stand.log("app").split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    await app.stop("primary")
+    await app.close()
+
+
 async def test_unexpected_end_is_told_with_code_and_output(stand: Stand) -> None:
     app = stand.application(service(command=shell("echo out of fuel; sleep 0.4; exit 3")))
     await app.start("primary")

@@ -103,3 +103,17 @@ async def test_no_systemctl_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(StartFailed, match="no systemctl"):
         await app.start("primary")
     await app.close()
+
+
+async def test_a_unit_no_longer_in_the_configuration_is_stopped(
+    tmp_path: Path, systemctl: Path
+) -> None:
+    stand = Stand(tmp_path)
+    before = stand.application(service(systemd="demo"))
+    await before.start("primary")
+    await before.close()
+    after = stand.application(service("other", command=["/bin/sleep", "60"]))
+    await after.start("primary")
+    assert calls(systemctl) == ["start demo", "stop demo"]
+    await after.stop("primary")
+    await after.close()
