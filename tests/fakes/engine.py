@@ -177,13 +177,11 @@ class FakeEngine:
         self.flow, self.heard_at = writer, time.monotonic()
         m.linked = True
         if json.loads(line)["resync"]:
-            m.up_to_date = False
             m.write(sync_target=True)
         self.tell()
         copied = json.loads(await reader.readline() or b"{}").get("copied")
         if copied is not None and m.role == "secondary" and self.flow is writer:
             theirs = generation_from(copied)
-            m.up_to_date = True
             m.disk = Generation(
                 current=theirs.current,
                 base=theirs.current,

@@ -26,19 +26,18 @@ class EngineModel:
     running: bool = False
     role: str = "none"
     linked: bool = False
-    up_to_date: bool = False
     peer_up_to_date: bool = False
     data: int = 0  # how many writes it has
     copied: bool = False  # this secondary's resync has ended since it was linked
 
+    @property
+    def up_to_date(self) -> bool:
+        """As far as this node can know by itself."""
+        return not (self.disk.blank or self.disk.sync_target or self.disk.outdated)
+
     def start(self) -> None:
         if not self.running:
             self.running, self.role, self.linked, self.copied = True, "none", False, False
-            self.up_to_date = self.by_itself()
-
-    def by_itself(self) -> bool:
-        d = self.disk
-        return not d.blank and not d.sync_target and not d.outdated and d.sole
 
     def crash(self) -> None:
         """A power cut: only the disk remains."""
@@ -50,61 +49,60 @@ class EngineModel:
         values = {**self.disk.__dict__, **changes}
         self.disk = Generation(**values)  # type: ignore[arg-type]
 
-    def fence(self, epoch: int, strictly: bool) -> None:
-        if epoch < self.disk.epoch or (strictly and epoch == self.disk.epoch):
+    def fence(self, epoch: int) -> None:
+        if epoch < self.disk.epoch:
             raise MirrorRefused("stale_epoch", f"epoch {epoch} is over, {self.disk.epoch} was seen")
 
     def become_primary(self, epoch: int, alone: bool, first: bool, force: bool) -> None:
-        self.fence(epoch, strictly=True)
-        if self.disk.blank and not first and not force:
+        self.fence(epoch)
+        d = self.disk
+        if self.role == "primary":
+            self.write(epoch=epoch)
+            return
+        if d.blank and not first and not force:
             raise MirrorRefused("no_data", "there is no generation yet")
-        following = self.role == "secondary" and self.up_to_date
-        equal_waiting = not self.disk.sync_target and not self.disk.outdated and not alone
-        if not (first or force or self.up_to_date or following or equal_waiting):
+        if not d.blank and not self.up_to_date and not force:
             raise MirrorRefused("not_up_to_date", "the other node has newer data")
-        self.role, self.up_to_date, self.linked, self.peer_up_to_date = (
-            "primary",
-            True,
-            False,
-            False,
+        unheard = alone and self.role == "none" and not d.sole and not d.blank
+        if unheard and not force and not first:
+            raise MirrorRefused("not_up_to_date", "the other node may have newer data")
+        forks = d.blank or alone or (force and not self.up_to_date)
+        self.role, self.linked, self.peer_up_to_date = "primary", False, False
+        self.write(
+            role="primary", epoch=epoch, outdated=False, sync_target=False, clean=False, sole=alone
         )
-        changes: dict[str, object] = {
-            "role": "primary",
-            "epoch": epoch,
-            "outdated": False,
-            "sync_target": False,
-            "clean": False,
-        }
-        if alone or self.disk.blank:
-            changes |= self._fork()
-        self.write(**changes)
+        if forks:
+            self._fork()
 
-    def _fork(self) -> dict[str, object]:
+    def _fork(self) -> None:
         old = self.disk.current
-        return {
-            "sole": True,
-            "base": old,
-            "current": new_current(self.node),
-            "history": (old, *self.disk.history)[:8],
-        }
+        self.write(base=old, current=new_current(self.node), history=(old, *self.disk.history)[:8])
 
     def become_secondary(self, epoch: int) -> None:
-        self.fence(epoch, strictly=False)
-        if self.role == "primary":
-            self.write(outdated=True, sole=False, clean=True)
+        self.fence(epoch)
+        if self.role == "primary" and self.linked and self.peer_up_to_date:
+            self.write(sole=False, base=self.disk.current)
         self.role, self.linked, self.peer_up_to_date, self.copied = "secondary", False, False, False
         self.write(role="secondary", epoch=epoch)
 
     def continue_alone(self, epoch: int) -> None:
-        self.fence(epoch, strictly=True)
+        self.fence(epoch)
+        if self.role != "primary":
+            raise MirrorRefused("not_primary", "only a primary can go on alone")
         self.linked = self.peer_up_to_date = False
-        self.write(epoch=epoch, **self._fork())
+        self.write(epoch=epoch, sole=True)
+        self._fork()
 
     def outdate(self, epoch: int) -> None:
-        self.up_to_date = False
-        self.write(outdated=True, epoch=max(epoch, self.disk.epoch))
+        self.fence(epoch)
+        if self.role == "primary":
+            raise MirrorRefused("is_primary", "this node is primary itself")
+        self.write(outdated=True, sole=False, epoch=epoch)
 
     def stop(self, abort: bool) -> None:
+        followed = self.linked and (self.role == "secondary" or self.peer_up_to_date)
+        if followed and not abort:
+            self.write(outdated=not self.disk.blank, sole=False)
         self.running, self.role, self.linked = False, "none", False
         self.write(clean=not abort)
 
@@ -143,12 +141,12 @@ def link(primary: EngineModel, secondary: EngineModel) -> None:
     if secondary.disk.current == primary.disk.current and not secondary.disk.sync_target:
         finish_copy(primary, secondary)
     else:
-        secondary.up_to_date = primary.peer_up_to_date = False
+        primary.peer_up_to_date = False
         secondary.write(sync_target=True)
 
 
 def finish_copy(primary: EngineModel, secondary: EngineModel) -> None:
-    secondary.up_to_date = primary.peer_up_to_date = secondary.copied = True
+    primary.peer_up_to_date = secondary.copied = True
     secondary.data = primary.data
     primary.write(sole=False)
     secondary.disk = Generation(

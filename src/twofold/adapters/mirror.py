@@ -21,7 +21,7 @@ from twofold.wire import mirror as wire
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 40.0
 _BOUNDS_S = {"status": 5.0, "reconcile": 5.0, "continue_alone": 10.0, "stop": STOP_TIMEOUT_S}
-_BOUND_S = 20.0
+_BOUND_S = 30.0  # the engine itself waits up to 20 s for a hand-over
 _POLL_S = 0.05
 
 Told = Callable[[Mapping[str, Any] | None], None]

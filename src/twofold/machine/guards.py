@@ -117,7 +117,6 @@ nobody_serves = seen(
 second_gone = seen("the secondary is gone", links.second_gone)
 alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
 going_alone = seen("this was announced", lambda v: v.going_alone > 0)
-link_up = seen("the link is up", links.link_up)
 must_outdate = seen(
     "the peer goes on alone, and this copy does not know it",
     lambda v: (
@@ -140,6 +139,7 @@ offered = seen(
         and v.peer.offer is not None
         and v.peer.offer_epoch >= v.epoch
         and not v.peer.serving
+        and not v.grants
     ),
 )
 offered_for_good = offered & seen(
@@ -215,11 +215,11 @@ must_compare = seen(
     "there are new generations to compare", lambda v: _pair(v) not in (None, v.asked)
 )
 peer_follows = seen("the peer is secondary", lambda v: links.peer_idle(v, State.SECOND))
-_granted = seen(
+granted = seen(
     "the peer granted it",
     lambda v: v.claim > 0 and v.peer is not None and v.peer.grants == v.claim and not v.grants,
 )
-clear = peer_silent | _granted
+clear = peer_silent | granted
 unclaimed = seen("nothing claimed yet", lambda v: v.claim == 0)
 
 

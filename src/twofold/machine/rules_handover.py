@@ -2,7 +2,7 @@
 
 The service is offered (see `Offer`) only when the application is stopped, the address released and
 the engine has handed over, so the application never runs on both sides; what fails before that
-goes back to serving here.
+goes back to serving here. A hand-over begins as PRIM: who is ALONE at its end has lost the peer.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ SERVING_JOBS: tuple[Rule, ...] = (
         given=BOTH,
         on=(JobFailed,),
         when=g.ended(Job.SERVING, Job.RESTARTING) & g.second_synced & ~g.peer_failed,
+        then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
         sets=(n.FAILED_HERE, n.COUNT_LOOP),
@@ -99,6 +100,16 @@ SERVING_JOBS: tuple[Rule, ...] = (
         because="the application is stopped and everything is on {peer}, which may take over now",
     ),
     Rule(
+        given=(ALONE,),
+        on=(JobDone,),
+        when=g.ended(Job.HANDING_OVER),
+        job=Job.SERVING,
+        do=(BecomePrimary(alone=True, force=True), *START_PRIMARY),
+        sets=(n.SWAP_DONE,),
+        severity=Severity.ALARM,
+        because="{peer} was lost before the service was offered to it, so {node} goes on",
+    ),
+    Rule(
         given=BOTH,
         on=(JobDone,),
         when=g.ended(Job.HANDING_OVER) & g.failed_here,
@@ -121,7 +132,18 @@ SERVING_JOBS: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(JobFailed,),
-        when=g.ended(Job.HANDING_OVER) & (g.stop_wished | g.failed_here),
+        when=g.ended(Job.HANDING_OVER) & g.at_handover & g.stop_wished,
+        then=WAIT,
+        job=Job.STOPPING,
+        do=(StopApplication("both"), StopEngine()),
+        sets=(n.TROUBLE,),
+        severity=Severity.ALARM,
+        because="{peer} was lost before it had everything ({text}); {node} stops all the same",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.HANDING_OVER) & ~g.at_handover & (g.stop_wished | g.failed_here),
         then=WAIT,
         job=Job.FORCING,
         do=FORCE,

@@ -103,9 +103,12 @@ def _hear(view: View, report: Report) -> View:
 def _grant(view: View, report: Report) -> int:
     """The peer's claim that this node agrees to; while it does, it claims nothing for itself.
 
-    The first by name goes first when both claim. Never granted by one that serves or may take over.
+    The first by name goes first when both claim. Never granted by one that serves or may take over;
+    but what was granted stays so until the claim is gone, whatever this node is by then.
     """
-    if not report.claim or view.state in (*SERVING, State.SECOND):
+    if not report.claim or view.state in SERVING:
+        return 0
+    if view.state is State.SECOND and view.grants != report.claim:
         return 0
     mine_first = view.claim > 0 and view.settings.node < view.settings.peer
     return 0 if mine_first else report.claim
