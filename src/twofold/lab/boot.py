@@ -62,7 +62,10 @@ def build(spec: BootSpec) -> None:
     hosts = Path("/run/twofold-lab/hosts")
     hosts.parent.mkdir()
     hosts.write_text(spec.hosts_file)
-    kernel.bind(hosts, "/etc/hosts")
+    if spec.device is not None:
+        Path("/etc/hosts").touch()  # a minimal machine has none; /etc is the node's own here
+    if Path("/etc/hosts").exists():
+        kernel.bind(hosts, "/etc/hosts")
 
 
 def _mount_disk(spec: BootSpec, place: Path) -> None:
