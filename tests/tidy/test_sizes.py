@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES = 400
 FUNCTION_LINES = 70
 LINE_COLUMNS = 100
+# A remark to a tool cannot stand anywhere else; it does not count.
+PRAGMA = re.compile(r"\s+# (pyright: ignore|noqa).*$")
 NO_CONCEPT = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
 
 PYTHON = sorted(
@@ -31,7 +33,7 @@ def name(path: Path) -> str:
 def test_file_is_short_and_named_after_a_concept(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert len(lines) <= FILE_LINES, f"{name(path)} has {len(lines)} lines: split it by concept"
-    wide = [n for n, line in enumerate(lines, 1) if len(line) > LINE_COLUMNS]
+    wide = [n for n, line in enumerate(lines, 1) if len(PRAGMA.sub("", line)) > LINE_COLUMNS]
     assert not wide, f"{name(path)}: lines wider than {LINE_COLUMNS}: {wide}"
     assert path.stem not in NO_CONCEPT, f"{name(path)}: name the file after what it holds"
 
