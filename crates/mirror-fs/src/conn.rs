@@ -7,7 +7,7 @@
 //! A peer that is silent looks like an idle one; the caller of `Receiver::fill` compares
 //! `silent_ms` with its bound and closes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -205,9 +205,15 @@ impl Receiver {
 /// Appends what can be decrypted now; false: nothing.
 fn decrypt(tls: &mut Connection, plain: &mut Vec<u8>) -> io::Result<bool> {
     let state = tls.process_new_packets().map_err(io::Error::other)?;
-    let ready = state.plaintext_bytes_to_read();
-    let start = plain.len();
-    plain.resize(start + ready, 0);
-    tls.reader().read_exact(&mut plain[start..])?;
-    Ok(ready > 0)
+    let mut left = state.plaintext_bytes_to_read();
+    let found = left > 0;
+    while left > 0 {
+        let mut reader = tls.reader();
+        let chunk = reader.fill_buf()?;
+        plain.extend_from_slice(chunk);
+        let length = chunk.len();
+        reader.consume(length);
+        left = left.saturating_sub(length.max(1));
+    }
+    Ok(found)
 }
