@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import pwd
 import sys
@@ -14,6 +16,8 @@ from twofold.config.check import Facts
 from twofold.config.load import Module
 
 _INTERFACES_IGNORED = ("lo",)
+_AT_FDCWD = -100
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def gather(module: Module, places: tuple[Path, ...]) -> Facts:
@@ -28,6 +32,7 @@ def gather(module: Module, places: tuple[Path, ...]) -> Facts:
         scripts=_executables(module.scripts),
         reserved=(*(str(p) for p in places), sys.prefix),
         has_systemd=Path("/run/systemd/system").is_dir(),
+        without_handles=frozenset(d for d in wanted if _gives_no_handles(d)),
     )
 
 
@@ -53,6 +58,16 @@ def _real_directory(directory: str) -> str | None:
         return os.path.realpath(directory) if Path(directory).is_dir() else None
     except (OSError, ValueError):
         return None
+
+
+def _gives_no_handles(directory: str) -> bool:
+    """The engine needs file handles (open_by_handle_at); overlayfs, for one, has none."""
+    handle = (ctypes.c_uint32 * 2)(0, 0)  # room for nothing: the kernel says how much it would take
+    mount = ctypes.c_int(0)
+    path = os.fsencode(directory)
+    result = _LIBC.name_to_handle_at(_AT_FDCWD, path, handle, ctypes.byref(mount), 0)
+    # Over a running module's directory our own mount answers; that module has passed this before.
+    return result != 0 and ctypes.get_errno() == errno.EOPNOTSUPP and not Path(directory).is_mount()
 
 
 def _user_exists(user: str) -> bool:

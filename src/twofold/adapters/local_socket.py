@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twofold.errors import MachineError, NodeUnreachable, TwofoldError
+from twofold.errors import CommandRefused, MachineError, NodeUnreachable, TwofoldError
 from twofold.ports import ControlPort
 from twofold.wire import lines, local
 
@@ -105,6 +105,10 @@ class LocalSocket:
             return lines.refusal(number, e)
 
     async def _answer(self, caller: str, body: dict[str, Any]) -> Mapping[str, Any]:
+        if str(body["command"]).startswith(local.BETWEEN_NODES):
+            # Here, and not at the other end: there it would seem to come from this node itself.
+            raise CommandRefused(f"{body['command']} is a command between nodes")
+        body.pop("on_behalf_of", None)  # only a daemon may say this
         if body.get("nodes") is None:
             body.pop("nodes", None)
             return await self._handle(caller, body)

@@ -58,16 +58,28 @@ def _print_added(answer: dict[str, Any]) -> None:
 
 @app.command()
 def apply(
-    context: typer.Context, module: ModuleName, values: Set = None, as_json: AsJson = False
+    context: typer.Context,
+    module: ModuleName,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="SOURCE", help="Take new files; variables keep values."),
+    ] = None,
+    values: Set = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check this node's files of MODULE on all nodes, then put them there."""
+    from twofold.cli.library import files_from
+    from twofold.wire.files import pack
+
     session = Session.of(context, None, as_json)
+    fields = {} if source is None else {"files": pack(files_from(source))}
     with Client() as client:
         answer = client.ask(
             "module_apply",
             timeout_s=APPLY_TIMEOUT_S,
             module=module,
             set=assignments(values or []),
+            **fields,
         )
     session.show([answer], _print_applied)
 

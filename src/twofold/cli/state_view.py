@@ -56,9 +56,9 @@ def _panel(name: str, nodes: list[Object]) -> Panel:
     nodes = sorted(nodes, key=lambda o: str(o.get("node")))
     known = [o for o in nodes if "error" not in o]
     parts: list[RenderableType] = [_side_by_side(nodes)]
-    for node in known:
-        if node.get("resync"):
-            parts.append(_resync(node))
+    copying = [o for o in known if o.get("resync")]
+    if copying:  # both nodes tell of the same copy; the one that has sent it knows its size best
+        parts.append(_resync(max(copying, key=lambda o: o["resync"].get("as") == "source")))
     parts += _nexts(nodes)
     serving = next((o for o in known if o.get("state") in SERVING), None)
     title = f"[bold]{escape(name)}[/] · {known[0].get('kind', '?') if known else '?'}"
@@ -180,7 +180,7 @@ def _resync(node: Object) -> RenderableType:
         bar: RenderableType = ProgressBar(total=float(total), completed=float(done), width=30)
     else:
         bar = Text("comparing …", "bright_black")
-    line.add_row(f"resync on {node.get('node')}", bar, figures)
+    line.add_row("resync", bar, figures)
     return Padding(line, (1, 0, 0, 0))
 
 

@@ -31,6 +31,7 @@ class Facts:
     scripts: frozenset[str]  # executables under the module's scripts/
     reserved: tuple[str, ...]  # where Twofold itself keeps things
     has_systemd: bool
+    without_handles: frozenset[str] = frozenset()  # directories on a file system without stable ids
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,12 @@ def _existence(q: Question, path: tuple[str | int, ...], directory: str) -> Iter
             path,
             f"directory {directory!r} leads through a symbolic link to {real!r} {q.on_node}",
             f"Write {real!r}.",
+        )
+    elif directory in q.facts.without_handles:
+        yield Problem(
+            path,
+            f"the file system of {directory!r} {q.on_node} gives files no stable identity",
+            "Put the directory on ext4, xfs or btrfs.",
         )
 
 

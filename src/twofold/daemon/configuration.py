@@ -30,6 +30,7 @@ from twofold.config.load import (
     module_names,
     nearest,
     parse_module,
+    parse_toml,
 )
 from twofold.config.problem import Problem, located
 from twofold.daemon.membership import Membership, Surroundings, configured, digests
@@ -99,10 +100,23 @@ class Configuration:
 
     async def _module_apply(self, body: Body) -> Answer:
         name = str(body.get("module"))
-        files = module_files(load_directory(self._etc, name))
-        return await self._applied(name, self._completed(name, files, body))
+        directory = load_directory(self._etc, name)
+        if body.get("files") is None:
+            return await self._applied(name, self._completed(name, module_files(directory), body))
+        # New files for a module that is there, such as a newer library's: its values stay.
+        files = unpack(body["files"])
+        before = load_module(self._etc, name).config
+        offered = parse_toml(files["module.toml"][1].decode("utf-8", "replace"), "module.toml")
+        values = {
+            k: v
+            for k, v in before.variables.items()
+            if isinstance(v, str) and k in offered.get("variables", {})
+        }
+        given = {**body, "set": {**values, **dict(body.get("set") or {})}}
+        port = before.replication.port if before.replication else None
+        return await self._applied(name, self._completed(name, files, given, port))
 
-    def _completed(self, name: str, files: Files, body: Body) -> Files:
+    def _completed(self, name: str, files: Files, body: Body, port: int | None = None) -> Files:
         """The files with `--set` written in, and a port given out when there is none."""
         mode, content = files["module.toml"]
         text = content.decode("utf-8", "replace")
@@ -110,23 +124,23 @@ class Configuration:
         text = render.set_variables(text, {k: str(v) for k, v in values.items()})
         config = parse_module(name, text)
         if config.replication is not None and config.replication.port is None:
-            others = [m for m in load_modules_but(self._etc, name) if m.name != name]
-            text = render.set_port(text, next_port(others))
+            free = next_port(load_modules_but(self._etc, name))
+            text = render.set_port(text, port or free)
         return {**files, "module.toml": (mode, text.encode())}
 
     async def _applied(self, name: str, files: Files) -> Answer:
         parse_module(name, files["module.toml"][1].decode())
+        running = self._around.state_of(name) != "STOP"
         await self._everywhere(name, files)
         nodes = [n.name for n in self._node().cluster.nodes]
         module = load_module(self._etc, name)
         port = module.config.replication.port if module.config.replication else None
-        state = self._around.state_of(name)
         return {
             "module": name,
             "nodes": nodes,
             "digest": module.digest,
             "port": port,
-            "from_next_start": state != "STOP",
+            "from_next_start": running,
         }
 
     async def _module_remove(self, body: Body) -> Answer:

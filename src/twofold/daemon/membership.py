@@ -91,7 +91,7 @@ class Membership:
     async def _cluster_state(self, body: Body) -> Answer:
         node = load_node(self._etc)
         if node is None:  # asked while waiting for a new daemon to be there at all
-            return {"cluster": None, "cluster_id": None, "networks": [], "members": [], "modules": []}
+            return {"cluster": None, "members": [], "modules": []}
         days = pki.expires_in_days((node.pki / "node.crt").read_bytes())
         return {
             "cluster": node.cluster.cluster.name,

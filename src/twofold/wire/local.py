@@ -33,6 +33,7 @@ from twofold.wire.lines import error_object
 
 SOCKET_NAME = "twofoldd.sock"
 ALL_NODES = "*"
+BETWEEN_NODES = "peer_"  # commands with this beginning come over the control channel only
 
 
 def target_nodes(body: Mapping[str, Any], known: Sequence[str]) -> list[str] | None:

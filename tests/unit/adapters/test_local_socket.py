@@ -85,6 +85,14 @@ async def test_an_unknown_node_and_no_cluster_are_refused(tmp_path: Path) -> Non
         await with_server(tmp_path, lambda c: c.ask_nodes(["*"], "x"), configured=False)
 
 
+async def test_commands_between_nodes_do_not_pass(tmp_path: Path) -> None:
+    for nodes in ({}, {"nodes": ["b"]}):
+        with pytest.raises(CommandRefused, match="between nodes"):
+            await with_server(tmp_path, lambda c, n=nodes: c.ask("peer_write", **n))
+    forged = await with_server(tmp_path, lambda c: c.ask("x", on_behalf_of="somebody"))
+    assert forged["by"] != "somebody"
+
+
 def test_without_a_daemon_the_next_step_is_said(tmp_path: Path) -> None:
     at = places_in(tmp_path)
     with pytest.raises(DaemonAbsent, match="twofold cluster init"):

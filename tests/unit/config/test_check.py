@@ -139,6 +139,12 @@ def test_each_rule_refuses_in_a_sentence(change: tuple[str, str], sentence: str)
     assert found[0].startswith("module.toml line ")
 
 
+def test_a_file_system_without_handles_is_refused() -> None:
+    facts = replace(FACTS, without_handles=frozenset({"/srv/files"}))
+    (found,) = sentences(MODULE, [], facts)
+    assert "the file system of '/srv/files' on node a gives files no stable identity" in found
+
+
 def test_a_mirror_needs_directories() -> None:
     text = MODULE[MODULE.index("[[address]]") :]
     assert any("needs a [replication] section" in s for s in sentences(text))

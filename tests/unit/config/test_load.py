@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from twofold.config.load import (
     load_module,
@@ -179,3 +181,17 @@ def test_modules_on_disk(tmp_path: Path) -> None:
     assert len({first, second, load_module(tmp_path, "files").digest}) == 3
     with pytest.raises(ConfigError, match="Did you mean 'files'"):
         load_module(tmp_path, "flies")
+
+
+@given(
+    st.integers(0, len(MODULE)),
+    st.integers(0, 6),
+    st.text(alphabet="[]{}=\"'\n\\#.,$ a1é\x00", max_size=5),
+)
+@settings(max_examples=400, deadline=None)
+def test_any_damage_is_a_module_or_a_sentence(at: int, deleted: int, inserted: str) -> None:
+    """No damage to a file leads to anything but a value or a refusal."""
+    try:
+        parse_module("files", MODULE[:at] + inserted + MODULE[at + deleted :])
+    except ConfigError as e:
+        assert "module.toml" in str(e)

@@ -164,6 +164,19 @@ async def test_apply_spreads_what_was_edited(nodes: tuple[Node, Node]) -> None:
     assert (await a.ask("config_diff"))["differences"] == []
 
 
+async def test_new_files_keep_values_and_port(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    await a.ask("module_apply", module="files", set={"address": "10.77.0.101/24"})
+    newer = pack({"module.toml": (0o644, f"# newer\n{TEXT}".encode()), "scripts/x": (0o755, b"")})
+    await a.ask("module_apply", module="files", files=newer)
+    module = load_module(b.etc, "files")
+    assert module.config.addresses[0].ip == "10.77.0.101/24"
+    assert module.config.replication is not None
+    assert module.config.replication.port == 9100
+    assert (module.scripts / "x").exists()
+
+
 async def test_what_cannot_change_while_running_is_refused(nodes: tuple[Node, Node]) -> None:
     a, b = nodes
     await a.add()
