@@ -86,7 +86,8 @@ async def test_an_unknown_node_and_no_cluster_are_refused(tmp_path: Path) -> Non
 
 
 async def test_commands_between_nodes_do_not_pass(tmp_path: Path) -> None:
-    for nodes in ({}, {"nodes": ["b"]}):
+    targets: list[dict[str, Any]] = [{}, {"nodes": ["b"]}]
+    for nodes in targets:
         with pytest.raises(CommandRefused, match="between nodes"):
             await with_server(tmp_path, lambda c, n=nodes: c.ask("peer_write", **n))
     forged = await with_server(tmp_path, lambda c: c.ask("x", on_behalf_of="somebody"))
