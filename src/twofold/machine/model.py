@@ -180,6 +180,7 @@ class View:
     from_stop: bool = False  # `prim` came in STOP: refused, it goes back there
     epoch: int = 0
     claim: int = 0
+    last_claim: int = 0
     offer: Offer | None = None
     offer_epoch: int = 0
     took_over: bool = False

@@ -30,9 +30,8 @@ class Note:
 
 
 def next_epoch(view: View) -> int:
-    """Higher than any epoch this node has used, granted or heard of."""
-    seen = [view.epoch, view.offer_epoch, view.peer_alone_epoch, view.grants, view.claim - 1]
-    seen += [view.going_alone - 1]
+    """Higher than any epoch this node has used or heard of."""
+    seen = [view.epoch, view.offer_epoch, view.peer_alone_epoch, view.going_alone - 1]
     seen += [view.engine.epoch, view.engine.generation.epoch] if view.engine else []
     seen += [view.peer.epoch, view.peer.offer_epoch] if view.peer else []
     return max(seen) + 1
@@ -58,6 +57,12 @@ def _trouble(view: View, event: Event) -> View:
             return view
 
 
+def _claim(view: View, _event: Event) -> View:
+    """Each claim has a number of its own: an answer to an earlier one is no answer to this."""
+    number = max(view.last_claim + 1, int(view.now_s * 1000))
+    return replace(view, claim=number, last_claim=number)
+
+
 def _count_loop(view: View, event: Event) -> View:
     kept = recent(view.loops_s, view.now_s, view.settings.loop_interval_s)
     return _trouble(replace(view, loops_s=(*kept, view.now_s)), event)
@@ -80,7 +85,7 @@ NOT_FROM_STOP = Note("was started", lambda v, _e: replace(v, from_stop=False))
 WANTED = Note("wanted", lambda v, _e: replace(v, wanted=True))
 UNWANTED = Note("not wanted", _unwanted)
 FROM_STOP = Note("came from STOP", lambda v, _e: replace(v, from_stop=True))
-CLAIM = Note("claim the next epoch", lambda v, _e: replace(v, claim=next_epoch(v)))
+CLAIM = Note("claim the service", _claim)
 NO_CLAIM = Note("no claim", lambda v, _e: replace(v, claim=0))
 NO_OFFER = Note("no offer", lambda v, _e: replace(v, offer=None, offer_epoch=0))
 COUNT_LOOP = Note("count a loop", _count_loop)
