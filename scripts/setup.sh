@@ -92,6 +92,7 @@ list_missing() {
     need fuse3 has fusermount3
     need iproute2 has ip
     need e2fsprogs has mkfs.ext4
+    need xfsprogs has mkfs.xfs
     need util-linux has unshare
     need procps has ps
     need mount has losetup
