@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,11 @@ from twofold.adapters.address import VirtualAddresses
 from twofold.config.schema import Address
 from twofold.errors import AddressInUse, MachineError
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
 
 VIP4, VIP6 = "10.66.0.100", "fd66::100"
 

@@ -117,6 +117,7 @@ def test_loss_of_one_network_is_no_failover(pair: Pair) -> None:
     time.sleep(HEARTBEAT_TIMEOUT_S + 2)
     assert pair.primary() == node
     assert pair.outage_s(event_s, lambda: pair.serves(node)) < HEARTBEAT_TIMEOUT_S + 2
+    assert (pair.shown(node), pair.shown(other(node))) == ("PRIM Ready", "SECOND Ready")
     pair.lab.heal()
     pair.whole()
     assert pair.primary() == node
