@@ -262,6 +262,9 @@ def torture(
     cables: Annotated[
         bool, typer.Option("--cables", help="Also pull a cable before each power cut")
     ] = False,
+    blackouts: Annotated[
+        bool, typer.Option("--blackouts", help="Also cut both nodes before each power cut")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up at the end")] = False,
     fs: FileSystem = "ext4",
     size: Size = "2G",
@@ -281,7 +284,7 @@ def torture(
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     lab = Lab.make(name, file_system=fs, size_bytes=_size_bytes(size))
     try:
-        torment = Torture(lab, workload, account, application, kills, chosen, cables)
+        torment = Torture(lab, workload, account, application, kills, chosen, cables, blackouts)
         result = torment.run()
     except TwofoldError:
         if not keep:

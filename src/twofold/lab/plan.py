@@ -27,6 +27,14 @@ class CableFault:
 
 
 @dataclass(frozen=True)
+class Blackout:
+    """Both nodes lose their power at once, and get it back one after the other."""
+
+    first_back: str
+    between_s: float
+
+
+@dataclass(frozen=True)
 class Cut:
     """One power cut of the primary."""
 
@@ -60,6 +68,12 @@ def draw_cable_faults(seed: int, count: int) -> list[CableFault]:
         )
         for _ in range(count)
     ]
+
+
+def draw_blackouts(seed: int, count: int) -> list[Blackout]:
+    """One for each power cut, before it."""
+    drawn = random.Random(f"blackouts {seed}")
+    return [Blackout(drawn.choice("ab"), drawn.uniform(0, 3.0)) for _ in range(count)]
 
 
 def _off_s(drawn: random.Random) -> float:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from twofold.errors import MachineError
 
 from .cluster import Cluster, other
-from .lab import Lab
-from .plan import CableFault, Cut, draw_cable_faults, draw_plan
+from .lab import NODES, Lab
+from .plan import Blackout, CableFault, Cut, draw_blackouts, draw_cable_faults, draw_plan
 from .told import Account, figure
 from .verification import compare_copies
 from .workloads import Workload
@@ -29,7 +29,7 @@ EXAMPLES = 20
 class Result:
     """What `--json` prints. `outage_ms`: one for each take-over; `waits_ms`: one for each cut that
     nobody could take over, the time the power was away included; `cable_pauses_ms`: one for each
-    cable that was pulled (with `--cables`)."""
+    cable that was pulled (with `--cables`); `blackouts_ms`: one for each loss of both nodes."""
 
     app: str
     seed: int
@@ -42,15 +42,15 @@ class Result:
     resync_s: float | None = None
     resyncs_s: list[float] = field(default_factory=list[float])
     cable_pauses_ms: list[int | None] = field(default_factory=list[int | None])
+    blackouts_ms: list[int | None] = field(default_factory=list[int | None])
     identical: bool = False
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list[str])
 
     @property
     def good(self) -> bool:
-        answered = all(
-            each is not None for each in [*self.outage_ms, *self.waits_ms, *self.cable_pauses_ms]
-        )
+        pauses = [*self.outage_ms, *self.waits_ms, *self.cable_pauses_ms, *self.blackouts_ms]
+        answered = all(each is not None for each in pauses)
         kept = self.lost == 0 and self.revisions_back == 0
         return kept and self.identical and answered and self.acknowledged > 0
 
@@ -68,6 +68,7 @@ class Torture:
         kills: int,
         seed: int,
         cables: bool = False,
+        blackouts: bool = False,
     ) -> None:
         self._lab = lab
         self._cluster = Cluster(lab)
@@ -75,6 +76,7 @@ class Torture:
         self._account = account
         self._plan = draw_plan(seed, kills)
         self._cable_faults = draw_cable_faults(seed, kills) if cables else []
+        self._blackouts = draw_blackouts(seed, kills) if blackouts else []
         self.result = Result(app, seed)
         self._off: str | None = None
 
@@ -88,6 +90,8 @@ class Torture:
                 writer.check_alive()
                 if self._cable_faults:
                     self._pull(writer, self._cable_faults[index - 1])
+                if self._blackouts:
+                    self._black_out(writer, self._blackouts[index - 1])
                 self._cut(writer, index, cut)
             self._bring_back()
             time.sleep(1.0)
@@ -117,6 +121,7 @@ class Torture:
             return
         self._bring_back()
         time.sleep(cut.after_s)
+        self._still_whole(f"before cut {index}")
         victim = self._serving()
         when = "while the other has everything"
         when += ", and has it back at once" if cut.kind == "blink" else ""
@@ -153,6 +158,24 @@ class Torture:
         self._cluster.wait_both_ready(self._workload.module, BACK_WITHIN_S)
         if self._serving() != primary:
             self.result.problems.append(f"the service moved when {fault} happened")
+
+    def _black_out(self, writer: Writer, blackout: Blackout) -> None:
+        """What was acknowledged was synced on both disks: it outlives even both nodes at once."""
+        self._bring_back()
+        for node in NODES:
+            self._lab.kill(node)
+        event_s = time.monotonic()
+        self._lab.start(blackout.first_back)
+        time.sleep(blackout.between_s)
+        self._lab.start(other(blackout.first_back))
+        came = writer.wait_acknowledged_after(event_s, BACK_WITHIN_S)
+        outage_ms = writer.outage_ms(event_s) if came else None
+        self.result.blackouts_ms.append(outage_ms)
+        self._account.tell(
+            f"     both lost their power, {blackout.first_back} had it back first; "
+            f"pause {figure(outage_ms)}."
+        )
+        self._give_up_unless(came)
 
     def _cut_in_resync(self, writer: Writer, index: int, cut: Cut) -> None:
         """The node that was cut last comes back; while it receives, the other one is cut."""
@@ -204,6 +227,15 @@ class Torture:
         if off is not None:
             self.result.resyncs_s.append(round(time.monotonic() - started_s, 2))
             self.result.resync_s = max(self.result.resyncs_s)
+
+    def _still_whole(self, when: str) -> None:
+        """A copy that falls out of step by itself is a fault, even when it finds back."""
+        module = self._workload.module
+        if not self._cluster.both_ready(module):
+            found = ", ".join(f"{node}: {self._cluster.shown(node, module)}" for node in NODES)
+            self.result.problems.append(f"out of step by itself {when} ({found})")
+            self._account.tell(f"     Out of step by itself: {found}.")
+            self._cluster.wait_both_ready(module, BACK_WITHIN_S)
 
     def _serving(self) -> str:
         serving = self._cluster.primary(self._workload.module)
