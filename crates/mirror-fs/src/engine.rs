@@ -246,6 +246,17 @@ impl Engine {
         }
     }
 
+    /// A change was done here and cannot be told to the secondary: the copies differ from now on.
+    /// The application gets the error; the session ends and nothing but a resync begins another.
+    pub(crate) fn told<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            tracing::error!("a change could not be told to the secondary: {error}");
+            self.standing.lock().trusted = false;
+            self.outbox.lost();
+        }
+        result
+    }
+
     /// The status has changed.
     pub fn touch(&self) {
         *self.version.lock() += 1;

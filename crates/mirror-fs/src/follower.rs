@@ -26,6 +26,7 @@ use crate::tls;
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 const DIAL_EVERY: Duration = Duration::from_millis(150);
+const FAILED_WAIT: Duration = Duration::from_secs(3);
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(400);
 /// Threads for syncs and checksums; the queue before them is bounded, a full one slows the stream.
 const BESIDE_THREADS: usize = 3;
@@ -109,7 +110,12 @@ impl Follower {
                     }
                 }
             }
-            std::thread::sleep(DIAL_EVERY);
+            // A disk that could not take the copy is not tried again at once.
+            let failed = engine.facts.lock().failed.is_some();
+            let until = Instant::now() + if failed { FAILED_WAIT } else { DIAL_EVERY };
+            while Instant::now() < until && !self.stopping.load(Ordering::Acquire) {
+                std::thread::sleep(DIAL_EVERY);
+            }
         }
         if let Some(mut applier) = applier {
             applier.settle_times();

@@ -135,7 +135,7 @@ impl Engine {
         let (mark, known) = self.ordered(mode, tree, &parent);
         let directory = tree.path_fd(&parent)?;
         make_node(directory.as_fd(), name, node, creator)?;
-        let (inode, stat) = tree.find_at(directory.as_fd(), parent.id, name)?;
+        let (inode, stat) = self.told(tree.find_at(directory.as_fd(), parent.id, name))?;
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
         if send {
             let made = Operation::Make {
@@ -148,7 +148,7 @@ impl Engine {
                 target: &node.target,
                 creator,
                 mtime: mtime_of(&stat),
-                parent_mtime: mtime_now(directory.as_fd())?,
+                parent_mtime: self.told(mtime_now(directory.as_fd()))?,
             };
             self.outbox.put(&made, None);
             self.now_known(mode, &inode);
@@ -225,7 +225,7 @@ impl Engine {
         inode.arrive(parent.id, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
         if send {
-            let parent_mtime = mtime_now(directory.as_fd())?;
+            let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
             if inode.bound(mode.session) {
                 let (id, parent) = (inode.id, parent.id);
                 self.outbox.put(&Operation::Link { id, parent, name, parent_mtime }, None);
@@ -249,9 +249,9 @@ impl Engine {
         (parent, name): (&Inode, &[u8]),
         parent_mtime: FileTime,
     ) -> io::Result<()> {
-        let path = tree.path_fd(inode)?;
-        let stat = rfs::fstat(path.as_fd())?;
-        let target = read_target(path.as_fd(), inode.kind)?;
+        let path = self.told(tree.path_fd(inode))?;
+        let stat = self.told(rfs::fstat(path.as_fd()).map_err(io::Error::from))?;
+        let target = self.told(read_target(path.as_fd(), inode.kind))?;
         let entry = Entry {
             name: name.to_vec(),
             id: inode.id,
@@ -290,7 +290,7 @@ impl Engine {
         inode.leave(parent.id, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
         if send {
-            let parent_mtime = mtime_now(directory.as_fd())?;
+            let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
             let parent = parent.id;
             let removed = if is_directory {
                 Operation::RemoveDirectory { parent, name, parent_mtime }
@@ -339,7 +339,8 @@ impl Engine {
         let second_done = second_lock.as_ref().map_or(first_done, done);
         let (old_done, new_done) =
             if old.id <= new.id { (first_done, second_done) } else { (second_done, first_done) };
-        let times = (mtime_now(old_fd.as_fd())?, mtime_now(new_fd.as_fd())?);
+        let times =
+            self.told(mtime_now(old_fd.as_fd()).and_then(|t| Ok((t, mtime_now(new_fd.as_fd())?))))?;
         if old_done && new_done {
             self.outbox.put(
                 &Operation::Rename {

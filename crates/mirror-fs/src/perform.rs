@@ -272,7 +272,14 @@ impl Engine {
             }
         }
         if change != AttributeChange::default() {
-            apply_attributes(path.as_fd(), &change)?;
+            let several = change.uid.is_some() || change.gid.is_some();
+            let applied = apply_attributes(path.as_fd(), &change);
+            // The first of several may have been done when a later one failed.
+            if several {
+                self.told(applied)?
+            } else {
+                applied?
+            }
             if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
                 self.outbox.put(&Operation::SetAttributes { id: inode.id, change }, None);
             }

@@ -125,7 +125,8 @@ fn judge(engine: &Engine, hello: &Hello) -> Welcome {
     let frozen = engine.outbox.is_lost() && mode.session != 0;
     if frozen {
         if let Some((session, applied)) = hello.resume {
-            if session == mode.session && engine.outbox.can_resume(applied) {
+            let whole = session == mode.session && standing.trusted;
+            if whole && engine.outbox.can_resume(applied) {
                 return Welcome::Resume { session };
             }
         }

@@ -33,8 +33,10 @@ use crate::xattrs;
 const ZONE_BYTES: u64 = 1 << 20;
 /// Checksums asked for and not yet answered.
 const ASKED_MAX: usize = 64;
-/// Entries of one message of a listing.
-const ENTRIES_MAX: usize = 1024;
+/// A part of a listing is sent when it has grown to about this.
+const LISTING_BYTES: usize = 64 << 10;
+/// Extended attributes sent with the other attributes of a file.
+const METADATA_BYTES: usize = 1 << 20;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 
 type File = (Arc<Tree>, Arc<Inode>);
@@ -130,7 +132,6 @@ struct Run<'a> {
     active: HashMap<FileId, Active>,
     asking: VecDeque<FileId>,
     asked: usize,
-    zone: Vec<u8>,
     noticed: Instant,
     slept_for: u64,
 }
@@ -143,7 +144,6 @@ impl<'a> Run<'a> {
             active: HashMap::new(),
             asking: VecDeque::new(),
             asked: 0,
-            zone: Vec::new(),
             noticed: Instant::now(),
             slept_for: 0,
         }
@@ -217,6 +217,21 @@ impl<'a> Run<'a> {
         self.engine.outbox.put(operation, None);
     }
 
+    /// Everything but the contents. Attributes beyond what one message holds follow one by one.
+    fn put_metadata(&self, id: FileId, mut metadata: Metadata) {
+        let mut bytes = 0;
+        let mut fits = |(name, value): &(Vec<u8>, Vec<u8>)| {
+            bytes += name.len() + value.len() + 16;
+            bytes <= METADATA_BYTES
+        };
+        let count = metadata.xattrs.iter().take_while(|x| fits(x)).count();
+        let rest = metadata.xattrs.split_off(count);
+        self.put(&Operation::FileEnd { id, metadata });
+        for (name, value) in &rest {
+            self.put(&Operation::SetXattr { id, name, value, flags: 0 });
+        }
+    }
+
     fn file_done(&self) {
         self.source.figures.files_done.fetch_add(1, Ordering::Relaxed);
     }
@@ -233,6 +248,7 @@ impl<'a> Run<'a> {
         let path = tree.path_fd(inode)?;
         let directory = crate::names::reopen_directory(path.as_fd())?;
         let mut entries = Vec::new();
+        let mut listing_bytes = 0;
         let mut children = Vec::new();
         for name in names_of(&directory)? {
             if tree.hidden(inode.id, &name) {
@@ -251,9 +267,11 @@ impl<'a> Run<'a> {
                 _ => Vec::new(),
             };
             let (id, kind, rdev) = (child.id, child.kind, stat.st_rdev);
+            listing_bytes += name.len() + target.len() + std::mem::size_of::<Entry>();
             entries.push(Entry { name, id, kind, rdev, target });
             children.push(child);
-            if entries.len() == ENTRIES_MAX {
+            if listing_bytes >= LISTING_BYTES {
+                listing_bytes = 0;
                 let entries = std::mem::take(&mut entries);
                 self.put(&Operation::Entries { id: inode.id, entries });
             }
@@ -264,7 +282,7 @@ impl<'a> Run<'a> {
             child.bound_session.store(mode.session, Ordering::Release);
         }
         let metadata = metadata_of(path.as_fd())?;
-        self.put(&Operation::FileEnd { id: inode.id, metadata });
+        self.put_metadata(inode.id, metadata);
         mark.set(mode.session, Progress::Done);
         drop(mark);
         drop(mode);
@@ -288,7 +306,7 @@ impl<'a> Run<'a> {
         let mut mark = inode.order.lock();
         if mark.progress(mode.session) != Progress::Done {
             let metadata = metadata_of(tree.path_fd(inode)?.as_fd())?;
-            self.put(&Operation::FileEnd { id: inode.id, metadata });
+            self.put_metadata(inode.id, metadata);
             mark.set(mode.session, Progress::Done);
         }
         self.file_done();
@@ -309,7 +327,7 @@ impl<'a> Run<'a> {
         self.put(&Operation::FileBegin { id: inode.id, size });
         if size == 0 {
             let metadata = metadata_of(fd.as_fd())?;
-            self.put(&Operation::FileEnd { id: inode.id, metadata });
+            self.put_metadata(inode.id, metadata);
             mark.set(mode.session, Progress::Done);
             self.file_done();
             return Ok(Ok(()));
@@ -355,13 +373,9 @@ impl<'a> Run<'a> {
         };
         let end = answer.offset + u64::from(answer.length);
         if answer.offset <= cursor && end > cursor {
-            let sent = self.send_zone(active, &answer, trust);
-            match sent {
-                Ok(zone) => self.zone = zone,
-                Err(e) => {
-                    self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id));
-                    return Ok(());
-                }
+            if let Err(e) = self.send_zone(active, &answer, trust) {
+                self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id));
+                return Ok(());
             }
             mark.set(mode.session, Progress::Copying { cursor: end, trust });
         }
@@ -370,7 +384,7 @@ impl<'a> Run<'a> {
         let Progress::Copying { cursor, .. } = mark.progress(mode.session) else { return Ok(()) };
         if cursor >= size {
             if let Ok(metadata) = metadata_of(active.fd.as_fd()) {
-                self.put(&Operation::FileEnd { id: inode.id, metadata });
+                self.put_metadata(inode.id, metadata);
             }
             mark.set(mode.session, Progress::Done);
             self.active.remove(&answer.id);
@@ -388,8 +402,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn send_zone(&self, active: &Active, answer: &Answered, trust: bool) -> io::Result<Vec<u8>> {
-        let mut zone = vec![0; answer.length as usize];
+    fn send_zone(&self, active: &Active, answer: &Answered, trust: bool) -> io::Result<()> {
         let (id, offset) = (answer.id, answer.offset);
         let figures = &self.source.figures;
         figures.bytes_done.fetch_add(u64::from(answer.length), Ordering::Relaxed);
@@ -399,15 +412,16 @@ impl<'a> Run<'a> {
                 let data = ZoneData::Hole(u64::from(answer.length));
                 self.put(&Operation::Zone { id, offset, data });
             }
-            return Ok(zone);
+            return Ok(());
         }
+        let mut zone = vec![0; answer.length as usize];
         let got = read_fully(active.fd.as_fd(), offset, &mut zone)?;
         let same = trust && !answer.holes_only && checksum(&zone[..got]) == answer.checksum;
         if !same && got > 0 {
             self.put(&Operation::Zone { id, offset, data: ZoneData::Bytes(&zone[..got]) });
             figures.bytes_sent.fetch_add(got as u64, Ordering::Relaxed);
         }
-        Ok(zone)
+        Ok(())
     }
 
     /// Keeps to the bandwidth that was permitted.

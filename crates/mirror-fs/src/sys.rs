@@ -165,7 +165,7 @@ pub fn list_xattr(path: &CStr, names: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Locks the process in memory, marks it as part of the reclaim path and spares it from the
-/// out-of-memory killer. Each is best effort: a lab or container may not permit it.
+/// out-of-memory killer, and lets it open as many files as it may. Each is best effort: a lab or container may not permit it.
 pub fn protect_process() {
     const PR_SET_IO_FLUSHER: libc::c_int = 57;
     const MCL_CURRENT_FUTURE_ONFAULT: libc::c_int = 1 | 2 | 4;
@@ -173,6 +173,11 @@ pub fn protect_process() {
     unsafe {
         libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
         libc::mlockall(MCL_CURRENT_FUTURE_ONFAULT);
+        let mut files = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut files) == 0 {
+            files.rlim_cur = files.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &files);
+        }
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
 }
