@@ -156,4 +156,5 @@ def print_entry(node: str, entry: Mapping[str, Any]) -> None:
     colours = ("\033[2m", "\033[0m", "\033[33m") if sys.stdout.isatty() else ("", "", "")
     dim, plain, yellow = colours
     sentence = f"{yellow}{entry.get('sentence')}{plain}" if alarm else str(entry.get("sentence"))
-    print(f"{dim}{at}{plain} {node}  {sentence}", flush=True)
+    where = f"{node}  " if node else ""
+    print(f"{dim}{at}{plain} {where}{sentence}", flush=True)

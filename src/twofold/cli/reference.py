@@ -54,10 +54,17 @@ def _commands(command: Any, context: Any) -> Iterator[str]:
         child = command.get_command(context, name)
         if child is None or child.hidden:
             continue
+        if _path_of(context, name) == "twofold lab":
+            yield from ("## twofold lab", "", "See [the lab](../guides/lab.md).", "")
+            continue
         inner = child.context_class(child, info_name=name, parent=context)
         if hasattr(child, "list_commands"):
             yield from (f"## {inner.command_path}", "", _paragraph(child.help or ""), "")
         yield from _commands(child, inner)
+
+
+def _path_of(context: Any, name: str) -> str:
+    return f"{context.command_path} {name}"
 
 
 def _command(command: Any, context: Any) -> Iterator[str]:

@@ -179,7 +179,9 @@ def _resync(node: Object) -> RenderableType:
     if done is not None and total:
         bar: RenderableType = ProgressBar(total=float(total), completed=float(done), width=30)
     else:
-        bar = Text("comparing …", "bright_black")
+        # Without dirty map the amount is not known before the end of the comparison.
+        copying = bool(node["resync"].get("bytes_sent"))
+        bar = Text("copying what differs …" if copying else "comparing …", "bright_black")
     line.add_row("resync", bar, figures)
     return Padding(line, (1, 0, 0, 0))
 
