@@ -63,7 +63,8 @@ class Pair:
         return pid
 
     def signal(self, node: str, pid: int, number: int = 9) -> None:
-        self.lab.exec(node, ["kill", f"-{number}", str(pid)])
+        text = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
+        self.lab.exec(node, ["python", "-c", text, str(pid), str(int(number))])
 
     def serves(self, node: str) -> bool:
         return self.shown(node) in ("PRIM Ready", "ALONE Ready")

@@ -16,10 +16,17 @@ pytestmark = [pytest.mark.root, pytest.mark.fuse, pytest.mark.slow, pytest.mark.
 HEARTBEAT_TIMEOUT_S = 3.0
 
 
+FIND_ENGINE = """
+import pathlib
+for place in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    words = place.read_bytes().split(bytes(1))
+    if b"--config" in words and b"/run/twofold/demo/mirror.json" in words:
+        print(place.parent.name)
+"""
+
+
 def engine_pid(pair: Pair, node: str) -> int:
-    # In brackets, so that the search does not find itself.
-    found = pair.lab.exec(node, ["pgrep", "-f", "[-]-config /run/twofold/demo/mirror.json"])
-    return int(found.stdout.split()[0])
+    return int(pair.lab.exec(node, ["python", "-c", FIND_ENGINE]).stdout.split()[0])
 
 
 def test_engine_of_the_primary_dies(pair: Pair) -> None:

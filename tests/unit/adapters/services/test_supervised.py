@@ -58,6 +58,7 @@ async def test_starts_runs_and_stops(stand: Stand) -> None:
     await app.close()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 async def test_program_gets_its_variables_user_and_directory(stand: Stand, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     text = "id -un; pwd; echo $TWOFOLD_MODULE $TWOFOLD_NODE $TWOFOLD_STATE $COLOUR $HOME; sleep 60"
