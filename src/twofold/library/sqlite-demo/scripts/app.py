@@ -41,8 +41,8 @@ class Store:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, check_same_thread=False, timeout=10)
         self._database.execute(f"PRAGMA journal_mode={journal}")
-        # EXTRA, not FULL: FULL does not sync the directory after the commit's unlink of the journal,
-        # so a power cut right after a commit may undo it.
+        # EXTRA, not FULL: FULL does not sync the directory after a commit has unlinked the
+        # journal, so a power cut right after a commit may undo it.
         self._database.execute("PRAGMA synchronous=EXTRA")
         self._database.execute(_SCHEMA)
         self._database.commit()
