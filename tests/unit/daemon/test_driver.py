@@ -1,0 +1,187 @@
+"""The driver does what was decided, in order, remembers first, and is never blocked by it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+from tests.fakes.engine_model import EngineModel
+from tests.fakes.ports import Address, Application, Engine, Probe
+from twofold.adapters.clock import Clock
+from twofold.adapters.statefile import StateFile
+from twofold.daemon.checking import Checking
+from twofold.daemon.driver import ModuleDriver
+from twofold.daemon.journal import Journal
+from twofold.daemon.parts import Parts, Watched
+from twofold.machine.events import Found, PrimAsked, StartAsked, StopAsked, SwapAsked
+from twofold.machine.model import Settings, State, View
+from twofold.machine.rule import Answer
+from twofold.wire import statefile
+
+
+class Bench:
+    """One module with everything around it in memory."""
+
+    def __init__(self, root: Path, checkers: tuple[Watched, ...] = ()) -> None:
+        self.story: list[str] = []
+        self.reports: list[bool] = []
+        self.engine = Engine(EngineModel("a"), self.story)
+        self.application = Application(self.story)
+        self.address = Address(self.story)
+        self.file = StateFile(root / "state.json")
+        self.journal = Journal(root / "journal.sqlite")
+        now_s = Clock().monotonic_s()
+        settings = Settings(heartbeat_timeout_s=0.2, max_loops=2, retry_s=0.1)
+        view = View(settings=settings, now_s=now_s, since_s=now_s, peer_heard_s=now_s)
+        self.driver = ModuleDriver(
+            "files",
+            view,
+            Parts(self.engine, self.application, self.address, checkers),
+            clock=Clock(),
+            journal=self.journal,
+            state_file=self.file,
+            on_report=self.reports.append,
+        )
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not holds():
+                await asyncio.sleep(0.005)
+
+    async def at_rest(self, state: State) -> None:
+        await self.until(lambda: self.driver.view.state is state and self.driver.view.job is None)
+
+
+@contextlib.asynccontextmanager
+async def running(bench: Bench) -> AsyncGenerator[Bench]:
+    task = asyncio.create_task(bench.driver.run())
+    bench.driver.post(Found(None))
+    try:
+        await bench.until(lambda: bench.driver.found and bench.driver.view.job is None)
+        bench.story.clear()
+        yield bench
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_prim_serves_in_the_right_order_and_stop_ends_in_reverse(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        answer, _ = await bench.driver.ask(PrimAsked(), 5)
+        assert answer is Answer.ACCEPT
+        assert bench.story == [
+            "release",
+            "engine starts",
+            "engine: become_primary",
+            "hold",
+            "start both",
+            "start primary",
+        ]
+        bench.story.clear()
+        assert (await bench.driver.ask(StopAsked(), 5))[0] is Answer.ACCEPT
+        await bench.at_rest(State.STOP)
+        assert bench.story == ["stop primary", "stop both", "release", "engine stops"]
+
+
+async def test_the_epoch_is_on_disk_before_the_engine_hears_of_it(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        remembered: list[int] = []
+        ask = bench.engine.command
+
+        async def watched(name: str, **fields: object) -> object:
+            if name == "become_primary":
+                text = bench.file.read() or b""
+                remembered.append(statefile.decode(text, View(), "state.json").epoch)
+                assert fields["epoch"] == remembered[-1]
+            return await ask(name, **fields)
+
+        bench.engine.command = watched  # type: ignore[method-assign]
+        await bench.driver.ask(PrimAsked(), 5)
+        assert remembered == [1]
+
+
+async def test_refusals_come_back_as_sentences(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        answer, sentence = await bench.driver.ask(SwapAsked(), 5)
+        assert answer is Answer.REFUSE
+        assert sentence == "not possible: the module is stopped on a; start it first"
+
+
+async def test_a_slow_start_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def never(side: str) -> None:
+        bench.story.append(f"start {side}")
+        await asyncio.sleep(60)
+
+    async with running(bench):
+        bench.application.start = never  # type: ignore[method-assign]
+        assert await bench.driver.ask(PrimAsked(), 0.5) == (None, "")
+        assert bench.driver.view.state is State.ALONE
+        assert (await bench.driver.ask(StopAsked(), 5))[0] is Answer.ACCEPT
+        await bench.at_rest(State.STOP)
+
+
+async def test_a_start_that_fails_is_tried_again_up_to_max_loops(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.application.starts_fail = 9
+    async with running(bench):
+        answer, sentence = await bench.driver.ask(PrimAsked(), 5)
+        assert answer is Answer.REFUSE and "2 attempts are enough" in sentence
+        await bench.at_rest(State.STOP)
+        assert bench.story.count("start primary") == 3
+        assert not bench.address.is_held
+
+
+async def test_a_dead_service_is_restarted_and_the_second_hears_of_nothing(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        await bench.driver.ask(PrimAsked(), 5)
+        bench.story.clear()
+        bench.application.told("app", "ended with code 1")
+        await bench.until(lambda: bench.story.count("start primary") == 1)
+        await bench.at_rest(State.ALONE)
+        assert bench.story == ["stop primary", "start both", "start primary"]
+
+
+async def test_a_checker_counts_before_it_acts(tmp_path: Path) -> None:
+    probe = Probe("web", [True, False, True, False, False])
+    bench = Bench(tmp_path, (Watched(probe, 0.01, 2, "restart", None),))
+    checking = Checking(bench.driver)
+    async with running(bench):
+        task = asyncio.create_task(checking.run())
+        try:
+            await bench.driver.ask(PrimAsked(), 5)
+            bench.story.clear()
+            await bench.until(lambda: "start primary" in bench.story)
+            assert not probe.answers, "the single failure before did not count"
+        finally:
+            task.cancel()
+
+
+async def test_after_a_restart_of_the_daemon_it_goes_on(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        await bench.driver.ask(PrimAsked(), 5)
+    again = Bench(tmp_path)
+    again.engine.model = bench.engine.model
+    task = asyncio.create_task(again.driver.run())
+    try:
+        from twofold.wire.mirror import engine_from
+
+        again.driver.post(Found(engine_from(bench.engine.status()), application_runs=True))
+        await again.at_rest(State.ALONE)
+        assert again.story == ["hold"], "the application was not touched"
+    finally:
+        task.cancel()
+
+
+async def test_why_is_in_the_journal(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        await bench.driver.ask(PrimAsked(), 5)
+        await bench.driver.ask(StartAsked(), 5)
+        rows = await bench.journal.read("files", 10, decisions=True)
+        sentences = [row["sentence"] for row in rows]
+        assert "a person says this node has the good data" in sentences
+        assert sentences[-1] == "a serves already"
