@@ -54,7 +54,7 @@ from twofold.machine.model import (
     readiness,
     report,
 )
-from twofold.machine.step import absorb, step
+from twofold.machine.step import LOOK_EVERY_S, absorb, step
 from twofold.machine.timers import next_moment_s
 
 
@@ -81,6 +81,7 @@ class World:
         self.heartbeats_pass = True
         self.flow_passes = True
         self.hold_copies = False
+        self.frozen: set[str] = set()
         self.acknowledged = 0
         self.machines: dict[str, Machine] = {}
         self.settings = settings
@@ -178,14 +179,14 @@ class World:
 
     def _send(self, m: Machine) -> None:
         peer = self.other(m.name)
-        if m.alive and peer.alive and self.heartbeats_pass:
+        if m.alive and peer.alive and self.heartbeats_pass and peer.name not in self.frozen:
             peer.inbox.append(m.said)
 
     # --- advancing ------------------------------------------------------------------------------
 
     def deliver(self, name: str) -> bool:
         m = self[name]
-        if not m.alive or not m.inbox:
+        if not m.alive or not m.inbox or name in self.frozen:
             return False
         self.tell(name, PeerHeard(m.inbox.popleft()))
         return True
@@ -193,7 +194,7 @@ class World:
     def work(self, name: str) -> bool:
         """The next action of the running job."""
         m = self[name]
-        if not m.alive or m.view.job is None:
+        if not m.alive or m.view.job is None or name in self.frozen:
             return False
         job = m.view.job
         if m.todo:
@@ -262,6 +263,7 @@ class World:
         peer = self.other(m.name)
         fits = {m.engine.role, peer.engine.role} == {"primary", "secondary"}
         running = m.engine.running and peer.engine.running and m.alive and peer.alive
+        running = running and not self.frozen
         if m.engine.linked and not (fits and running and self.flow_passes and peer.engine.linked):
             m.engine.link_down()
             peer.engine.link_down()
@@ -271,7 +273,7 @@ class World:
     def _refresh(self, m: Machine) -> None:
         """Tells the machine its engine's status when that has changed."""
         status = m.engine.status() if m.engine.running else None
-        if status == m.status or not m.alive:
+        if status == m.status or not m.alive or m.name in self.frozen:
             return
         m.status = status
         self.tell(m.name, EngineChanged(status) if status else EngineGone("it ended"))
@@ -310,10 +312,11 @@ class World:
         while self.now_s < end_s - 1e-9:
             self.now_s += 0.2
             for m in self.machines.values():
-                if m.alive:
+                if m.alive and m.name not in self.frozen:
                     self._send(m)
                     moment_s = next_moment_s(m.view)
-                    if moment_s is not None and moment_s <= self.now_s:
+                    due = moment_s is not None and moment_s <= self.now_s
+                    if due or self.now_s - m.view.now_s >= LOOK_EVERY_S:
                         self.tell(m.name, TimerFired())
             self.settle()
 
@@ -363,6 +366,21 @@ class World:
                 continue  # frozen until somebody decides
             engine.data += 1
             self.acknowledged = engine.data
+
+    def freeze(self, name: str) -> None:
+        """The whole node stops, as a virtual machine that is paused; its kernel drops nothing."""
+        self.write(f"-- {name} is frozen")
+        self.frozen.add(name)
+        self.settle()
+
+    def thaw(self, name: str) -> None:
+        """It goes on where it was. Its first thought comes before the first heartbeat it hears."""
+        self.write(f"-- {name} goes on")
+        self.frozen.discard(name)
+        self[name].inbox.clear()
+        self._refresh(self[name])
+        self.tell(name, TimerFired())
+        self.settle()
 
     def note(self, text: str) -> None:
         self.write(f"   ({text})")

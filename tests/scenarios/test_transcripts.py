@@ -240,6 +240,16 @@ def engine_dies() -> World:
     return world
 
 
+def frozen_primary() -> World:
+    """The primary is paused and wakes up: it listens first, and does not go on in an old epoch."""
+    world = pair()
+    world.freeze("a")
+    world.pass_time(6)
+    world.thaw("a")
+    world.pass_time(2)
+    return world
+
+
 STORIES: tuple[Callable[[], World], ...] = (
     first_start,
     swap,
@@ -260,6 +270,7 @@ STORIES: tuple[Callable[[], World], ...] = (
     peer_dies_in_swap,
     daemon_restarts,
     engine_dies,
+    frozen_primary,
 )
 
 

@@ -35,7 +35,7 @@ from twofold.machine.events import (
 )
 from twofold.machine.model import Job, Report, Settings, View, report
 from twofold.machine.rule import Answer, Severity
-from twofold.machine.step import Decision, absorb, step
+from twofold.machine.step import LOOK_EVERY_S, Decision, absorb, step
 from twofold.machine.timers import next_moment_s
 from twofold.ports import ClockPort
 from twofold.wire import statefile
@@ -43,7 +43,6 @@ from twofold.wire.mirror import engine_from
 
 QUEUE_MAX = 1000
 LOOKS_MAX = 20
-IDLE_S = 5.0
 log = logging.getLogger("twofold.driver")
 
 
@@ -136,9 +135,9 @@ class ModuleDriver:
     async def _next(self) -> Event:
         while True:
             moment_s = next_moment_s(self.view)
-            wait_s = IDLE_S
+            wait_s = LOOK_EVERY_S
             if moment_s is not None:
-                wait_s = max(0.0, moment_s - self._clock.monotonic_s())
+                wait_s = min(wait_s, max(0.0, moment_s - self._clock.monotonic_s()))
             try:
                 event = await asyncio.wait_for(self._queue.get(), wait_s)
             except TimeoutError:

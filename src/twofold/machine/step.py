@@ -37,6 +37,10 @@ from twofold.machine.rule import Answer, Rule, Severity
 from twofold.machine.rules import RULES
 from twofold.machine.standing import standing
 
+LOOK_EVERY_S = 0.5
+STALLED_S = 1.5  # longer than the driver ever sleeps, by a margin for a busy machine
+LISTEN_S = 1.0
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -68,7 +72,7 @@ class Decision:
 
 def absorb(view: View, event: Event, now_s: float) -> View:
     """The view with the event's news in it, and the time it came."""
-    view = replace(view, now_s=max(now_s, view.now_s))
+    view = _wake(view, max(now_s, view.now_s))
     match event:
         case PeerHeard(report=report):
             return _hear(view, report)
@@ -84,6 +88,24 @@ def absorb(view: View, event: Event, now_s: float) -> View:
             if view.grants and not peer_heard(view):
                 return replace(view, grants=0)  # who is lost holds no claim
             return view
+
+
+def _wake(view: View, now_s: float) -> View:
+    """A node that was stopped for a while (frozen, migrated) has not listened: it listens first.
+
+    Otherwise it would take the world for silent at the moment it wakes, and go on in an epoch that
+    is over. The driver looks at least every `LOOK_EVERY_S`, so a longer gap was not its choice.
+    """
+    gap_s = now_s - view.now_s
+    view = replace(view, now_s=now_s)
+    if gap_s < STALLED_S:
+        return view
+    earliest_s = now_s - max(0.0, view.settings.heartbeat_timeout_s - LISTEN_S)
+    return replace(
+        view,
+        peer_heard_s=max(view.peer_heard_s, earliest_s),
+        link_quiet_since_s=max(view.link_quiet_since_s, earliest_s),
+    )
 
 
 def _hear(view: View, report: Report) -> View:
