@@ -98,7 +98,8 @@ class Admission:
         if body.get("command") == "ca":
             return {"ca": (self._etc / "pki" / "ca.crt").read_text("ascii")}
         async with self._lock:
-            reply = self._admit(body)
+            # In a thread: a slow disk must not keep the heartbeats waiting.
+            reply = await asyncio.to_thread(self._admit, body)
         await self._reload()
         return reply
 

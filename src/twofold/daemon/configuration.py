@@ -12,6 +12,7 @@ The composition root gives this object its surroundings and routes to `handle` w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,7 +107,7 @@ class Configuration:
         # New files for a module that is there, such as a newer library's: its values stay.
         files = unpack(body["files"])
         before = load_module(self._etc, name).config
-        offered = parse_toml(files["module.toml"][1].decode("utf-8", "replace"), "module.toml")
+        offered = parse_toml(_text_of(files), "module.toml")
         values = {
             k: v
             for k, v in before.variables.items()
@@ -118,18 +119,17 @@ class Configuration:
 
     def _completed(self, name: str, files: Files, body: Body, port: int | None = None) -> Files:
         """The files with `--set` written in, and a port given out when there is none."""
-        mode, content = files["module.toml"]
-        text = content.decode("utf-8", "replace")
+        text = _text_of(files)
         values: dict[str, Any] = dict(body.get("set") or {})
         text = render.set_variables(text, {k: str(v) for k, v in values.items()})
         config = parse_module(name, text)
         if config.replication is not None and config.replication.port is None:
             free = next_port(load_modules_but(self._etc, name))
             text = render.set_port(text, port or free)
-        return {**files, "module.toml": (mode, text.encode())}
+        return {**files, "module.toml": (files["module.toml"][0], text.encode())}
 
     async def _applied(self, name: str, files: Files) -> Answer:
-        parse_module(name, files["module.toml"][1].decode())
+        parse_module(name, _text_of(files))
         running = self._around.state_of(name) != "STOP"
         await self._everywhere(name, files)
         nodes = [n.name for n in self._node().cluster.nodes]
@@ -178,17 +178,19 @@ class Configuration:
 
     async def _write_everywhere(self, node: NodeConfig, name: str, data: Any) -> None:
         body = {"command": "peer_write", "module": name, "files": data}
-        written: list[str] = []
+        digest = "" if data is None else digest_of(unpack(data))
+        asked: list[str] = []
         for other in node.cluster.nodes:
+            asked.append(other.name)  # also one whose answer is lost may have written
             try:
                 answer = await self._ask(node, other.name, body)
-                written.append(other.name)
-                if data is not None and answer["digest"] != digest_of(unpack(data)):
+                if answer["digest"] != digest:
                     raise ConfigError(f"node {other.name} wrote something else than it was sent")
             except TwofoldError as e:
-                undo = {"command": "peer_restore", "module": name}
-                for done in written:
-                    await self._ask(node, done, undo)
+                undo = {"command": "peer_restore", "module": name, "digest": digest}
+                for each in asked:
+                    with contextlib.suppress(TwofoldError):
+                        await self._ask(node, each, undo)
                 raise CommandRefused(
                     f"node {other.name} could not write the module, so it was undone: {e}"
                 ) from None
@@ -259,7 +261,7 @@ class Configuration:
 
     def _problems(self, node: NodeConfig, name: str, files: Files) -> list[str]:
         """Sentences; empty when this node agrees."""
-        text = files["module.toml"][1].decode("utf-8", "replace")
+        text = _text_of(files)
         file = f"modules/{name}/module.toml"
         try:
             with TemporaryDirectory(prefix="twofold-check-") as aside:
@@ -306,16 +308,24 @@ class Configuration:
 
     async def _peer_write(self, caller: str, body: Body) -> Answer:
         name = str(body.get("module"))
+        # In a thread: a slow disk must not keep the heartbeats waiting.
         if body.get("files") is None:
-            remove_module(self._etc, name)
-            return {"digest": ""}
-        files = unpack(body["files"])
-        write_module(self._etc, name, files)
-        return {"digest": digest_of(module_files(self._etc / "modules" / name))}
+            await asyncio.to_thread(remove_module, self._etc, name)
+        else:
+            await asyncio.to_thread(write_module, self._etc, name, unpack(body["files"]))
+        return {"digest": self._digest_of(name)}
 
     async def _peer_restore(self, caller: str, body: Body) -> Answer:
-        restore_module(self._etc, str(body.get("module")))
+        """Undo one write, and no other: only while what it wrote is what is there."""
+        name = str(body.get("module"))
+        if self._digest_of(name) == body.get("digest"):
+            await asyncio.to_thread(restore_module, self._etc, name)
         return {}
+
+    def _digest_of(self, name: str) -> str:
+        """Of the module as it is on disk; "" when it is not there."""
+        there = name in module_names(self._etc)
+        return digest_of(module_files(self._etc / "modules" / name)) if there else ""
 
     async def _peer_reload(self, caller: str, body: Body) -> Answer:
         await self._around.reload()
@@ -336,6 +346,13 @@ def load_directory(etc: Path, name: str) -> Path:
             nearest(name, known) or f"Make one with: twofold module add {name}",
         )
     return directory
+
+
+def _text_of(files: Files) -> str:
+    try:
+        return files["module.toml"][1].decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError("module.toml is not UTF-8 text", "Save it as UTF-8.") from None
 
 
 def load_modules_but(etc: Path, name: str) -> tuple[Module, ...]:

@@ -151,6 +151,25 @@ async def test_a_write_that_fails_is_undone_on_the_others(nodes: tuple[Node, Nod
     assert modules(a, b) == [("files",), ("files",)]
 
 
+async def test_only_the_failed_write_is_undone(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    await a.ask("module_apply", module="files", set={"address": "10.77.0.101/24"})
+    applied = load_module(b.etc, "files").digest
+    b.fails_to_write = True  # b keeps what it has, and an older version aside
+    with pytest.raises(CommandRefused):
+        await a.ask("module_apply", module="files", set={"address": "10.77.0.102/24"})
+    assert load_module(a.etc, "files").digest == applied
+    assert load_module(b.etc, "files").digest == applied
+
+
+async def test_a_text_that_is_none_is_refused(nodes: tuple[Node, Node]) -> None:
+    a, _ = nodes
+    files = pack({"module.toml": (0o644, b"\xff\xfe")})
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        await a.ask("module_add", module="files", files=files)
+
+
 async def test_apply_spreads_what_was_edited(nodes: tuple[Node, Node]) -> None:
     a, b = nodes
     await a.add()
