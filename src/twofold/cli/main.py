@@ -6,7 +6,14 @@ import os
 import sys
 from typing import Any
 
-from twofold.cli.output import EXIT_BUG, EXIT_MACHINE, EXIT_OPERATOR, exit_code, print_error
+from twofold.cli.output import (
+    EXIT_BUG,
+    EXIT_LEFT,
+    EXIT_MACHINE,
+    EXIT_OPERATOR,
+    exit_code,
+    print_error,
+)
 from twofold.errors import BrokenInvariant, MachineError, OperatorError, TwofoldError
 
 
@@ -28,9 +35,11 @@ def run(arguments: list[str]) -> int:
     except TwofoldError as e:
         print_error(e, as_json)
         return exit_code(e)
-    except (Abort, KeyboardInterrupt):
-        print("Left; what was begun goes on. See: twofold state", file=sys.stderr)
-        return 130
+    except (Abort, KeyboardInterrupt) as e:
+        asked = isinstance(e, Abort) and e.__cause__ is None  # at a question, not while following
+        told = "Nothing was done." if asked else "Left; what was begun goes on. See: twofold state"
+        print(told, file=sys.stderr)
+        return EXIT_LEFT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -47,6 +47,7 @@ class Daemon:
         self.silent: set[str] = set()
         self.refusal: TwofoldError | None = None
         self.after: dict[str, Callable[[str], None]] = {}  # command -> what it changes
+        self.answers: dict[str, Object] = {}
         self.entries: dict[str, list[Object]] = {"a": [], "b": []}
 
     def say(self, node: str, sentence: str) -> None:
@@ -79,6 +80,8 @@ class Daemon:
             since = int(body.get("since", 0))
             new = [e for e in self.entries[node] if e["id"] > since]
             return {"entries": new[-int(body["limit"]) :]}
+        if command in self.answers:
+            return dict(self.answers[command])
         if command == "cluster_state":
             return {"cluster": "site", "members": [{"node": "a"}, {"node": "b"}]}
         if self.refusal is not None:
