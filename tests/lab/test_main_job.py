@@ -58,15 +58,24 @@ def test_demo_loses_nothing_and_leaves_nothing() -> None:
     nothing_left(name)
 
 
-@pytest.mark.parametrize("file_system", ["ext4", "xfs"])
-def test_power_cuts_lose_no_row(file_system: str) -> None:
-    if requirements.lab_lacks(file_system):
-        pytest.skip(f"no mkfs.{file_system}")
+def test_power_cuts_lose_no_row() -> None:
     name = f"s{os.getpid()}"
-    words = ["--app", "sqlite", "--kills", "4", "--seed", "11", "--name", name]
-    result, told = lab("torture", *words, "--size", "1G", "--fs", file_system)
-    assert (result["kills"], result["lost"], result["identical"]) == (4, 0, True), told
+    words = ["--app", "sqlite", "--kills", "5", "--seed", "11", "--name", name]
+    result, told = lab("torture", *words, "--size", "1G")
+    assert (result["kills"], result["lost"], result["identical"]) == (5, 0, True), told
     assert all(each < OUTAGE_AT_MOST_MS for each in result["outage_ms"]), told
+    assert result["problems"] == [], told
+    nothing_left(name)
+
+
+@pytest.mark.skipif(bool(requirements.lab_lacks("xfs")), reason="no mkfs.xfs")
+def test_cables_and_the_loss_of_both_nodes_lose_no_row_on_xfs() -> None:
+    name = f"x{os.getpid()}"
+    words = ["--app", "sqlite", "--kills", "2", "--seed", "5", "--cables", "--blackouts"]
+    result, told = lab("torture", *words, "--name", name, "--size", "1G", "--fs", "xfs")
+    assert (result["kills"], result["lost"], result["identical"]) == (2, 0, True), told
+    assert len(result["cable_pauses_ms"]) == len(result["blackouts_ms"]) == 2
+    assert result["problems"] == [], told
     nothing_left(name)
 
 
