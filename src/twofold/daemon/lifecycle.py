@@ -100,7 +100,7 @@ class Lifecycle:
             await self._rebuild(running.pending)
 
     async def _take(self, module: Module) -> None:
-        check_kind(Kind(module.config.module.kind))
+        check_supported(module)
         running = self.running.get(module.name)
         if running is None:
             await self._build(module)
@@ -207,6 +207,17 @@ async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await task
+
+
+def check_supported(module: Module) -> None:
+    """Raises for what has its place in the configuration but does not work yet."""
+    section = module.config.module
+    check_kind(Kind(section.kind))
+    if section.arbitration != "none":
+        raise OperatorError(
+            f'arbitration = "{section.arbitration}" is not supported yet',
+            'Use arbitration = "none", and connect the nodes by two networks.',
+        )
 
 
 def settings_of(node: NodeConfig, module: Module) -> Settings:

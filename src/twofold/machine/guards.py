@@ -145,6 +145,7 @@ offered = seen(
 offered_for_good = offered & seen(
     "because it stops", lambda v: v.peer is not None and v.peer.offer is Offer.STOP
 )
+offered_by_swap = seen("by a swap", lambda v: v.peer is not None and v.peer.offer is Offer.SWAP)
 offering = seen("this node offers the service", lambda v: v.offer is not None)
 
 second_synced = seen(

@@ -31,6 +31,7 @@ from twofold.machine.events import (
 from twofold.machine.model import Job, State, Wish
 from twofold.machine.rule import Answer, Rule, Severity
 from twofold.machine.rules_handover import TAKE_OVER_NOTES
+from twofold.machine.rules_stopped import SERVE_NOTES
 
 WAIT, ALONE, PRIM, SECOND = State.WAIT, State.ALONE, State.PRIM, State.SECOND
 
@@ -180,6 +181,16 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
         do=TAKE_ALONE,
         sets=TAKE_OVER_NOTES,
         because="{peer} stops in order and has handed everything over",
+    ),
+    Rule(
+        given=(SECOND,),
+        on=FACTS,
+        when=g.offered & g.copy_is_current & g.offered_by_swap,
+        then=PRIM,
+        job=Job.SERVING,
+        do=TAKE_WITH_PEER,
+        sets=SERVE_NOTES,
+        because="{peer} has handed everything over, as it was asked to",
     ),
     Rule(
         given=(SECOND,),

@@ -206,7 +206,7 @@ FAILURES: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(CheckerTripped, ServiceExited),
-        when=g.loops_spent & g.second_synced & ~g.peer_failed,
+        when=g.loops_spent & g.second_synced,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -230,7 +230,7 @@ FAILURES: tuple[Rule, ...] = (
         on=(CheckerTripped, ServiceExited),
         job=Job.RESTARTING,
         do=RESTART,
-        sets=(n.FAILED_HERE, n.COUNT_LOOP),
+        sets=(n.COUNT_LOOP,),
         severity=Severity.ALARM,
         because="{what} failed ({text}), so the application is restarted here",
     ),
@@ -275,7 +275,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
         on=FACTS,
         when=g.second_synced & g.peer_is_home & ~g.peer_failed & ~g.busy,
         then=PRIM,
-        sets=(n.SWAP_DUE,),
+        sets=(n.SWAP_DUE, n.STAYED),
         because="{peer} has everything again, and is to have the service back",
     ),
     Rule(
@@ -283,6 +283,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
         on=FACTS,
         when=g.second_synced & ~g.busy,
         then=PRIM,
+        sets=(n.STAYED,),
         because="{peer} has everything, so each write is on both nodes again",
     ),
     Rule(
