@@ -143,7 +143,8 @@ def _body(node: Object) -> Text:
         pid = f" (pid {service['pid']})" if service.get("pid") else ""
         mark = "✔" if running else "–"
         text.append(f"\n{mark} {service['name']}{pid}", "green" if running else "bright_black")
-    for checker in node.get("checkers", ()):
+    # Probes run where the module serves; elsewhere the last verdict is history.
+    for checker in node.get("checkers", ()) if node.get("state") in SERVING else ():
         verdict = checker.get("ok")
         if verdict is None:
             continue
