@@ -3,12 +3,17 @@
 It is the only place from which no descendant escapes, whatever it does to its session and
 environment. Best effort: without it, `family` finds processes by cookie and session. The group is
 made below the daemon's own, because under systemd that is the part of the tree that is ours.
+Removing one may wait for half a second: use it in a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
+
+_REMOVE_ATTEMPTS = 25
+_REMOVE_GAP_S = 0.02
 
 
 def make_group(name: str) -> Path | None:
@@ -40,11 +45,15 @@ def kill_group(group: Path) -> None:
 
 
 def remove_group(group: Path) -> None:
-    """Remove it when it is empty; a group that is not stays for the next stop."""
-    with contextlib.suppress(OSError):
-        for below in sorted((p for p in group.rglob("*") if p.is_dir()), reverse=True):
-            below.rmdir()
-        group.rmdir()
+    """Remove it. The kernel calls it busy for a moment after its last process has ended."""
+    for _ in range(_REMOVE_ATTEMPTS):
+        with contextlib.suppress(OSError):
+            for below in sorted((p for p in group.rglob("*") if p.is_dir()), reverse=True):
+                below.rmdir()
+            group.rmdir()
+        if not group.exists():
+            return
+        time.sleep(_REMOVE_GAP_S)
 
 
 def _own_group() -> Path | None:
