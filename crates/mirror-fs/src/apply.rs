@@ -15,11 +15,13 @@ use mirror_core::message::{FileKind, Operation, Report};
 use mirror_core::units::{FileId, FileTime};
 use rustix::fs as rfs;
 
+use crate::below::{
+    apply_attributes, apply_times, apply_xattr, drop_suid, link_fd, make_node, rename, truncate,
+    unlink, write_fully,
+};
 use crate::change::NewNode;
 use crate::engine::Engine;
 use crate::follower::{report, Job};
-use crate::names::{link_fd, make_node, rename, unlink};
-use crate::perform::{apply_attributes, apply_times, apply_xattr, drop_suid, write_fully};
 use crate::sys::{self, Handle};
 use crate::tree::Tree;
 
@@ -207,10 +209,7 @@ impl Applier {
     }
 
     pub fn apply(
-        &mut self,
-        sequence: u64,
-        operation: Operation<'_>,
-        beside: &Beside,
+        &mut self, sequence: u64, operation: Operation<'_>, beside: &Beside,
     ) -> io::Result<()> {
         match operation {
             Operation::Write { id, offset, mtime, kill_suid, data } => {
@@ -227,8 +226,7 @@ impl Applier {
             Operation::Sync { id, data_only } => self.sync(sequence, id, data_only, beside),
             Operation::Truncate { id, size, mtime, kill_suid } => {
                 let fd = self.contents(id)?;
-                rfs::ftruncate(&fd, size)?;
-                drop_suid(fd.as_fd(), kill_suid)?;
+                truncate(fd.as_fd(), size, kill_suid)?;
                 self.remember_time(id, mtime);
                 Ok(())
             }
@@ -335,10 +333,7 @@ impl Applier {
     }
 
     pub(crate) fn learn_at(
-        &mut self,
-        id: FileId,
-        directory: &OwnedFd,
-        name: &[u8],
+        &mut self, id: FileId, directory: &OwnedFd, name: &[u8],
     ) -> io::Result<()> {
         let flags = rfs::OFlags::PATH | rfs::OFlags::NOFOLLOW | rfs::OFlags::CLOEXEC;
         let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
@@ -349,11 +344,7 @@ impl Applier {
 
     /// Everything applied to the file so far goes to disk; reported when it is there.
     fn sync(
-        &mut self,
-        sequence: u64,
-        id: FileId,
-        data_only: bool,
-        beside: &Beside,
+        &mut self, sequence: u64, id: FileId, data_only: bool, beside: &Beside,
     ) -> io::Result<()> {
         self.set_time(id);
         let fd = match self.contents(id) {

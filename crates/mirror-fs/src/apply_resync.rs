@@ -17,15 +17,17 @@ use mirror_core::units::FileId;
 use rustix::fs::{self as rfs, Mode, OFlags};
 
 use crate::apply::{Applier, Beside};
+use crate::below::{
+    apply_attributes, apply_times, apply_xattr, link_fd, make_node, read_target, rename,
+    reopen_directory, unlink, write_fully,
+};
 use crate::change::NewNode;
 use crate::follower::report;
-use crate::names::{link_fd, make_node, read_target, rename, reopen_directory, unlink};
 use crate::outbox::read_fully;
-use crate::perform::{apply_attributes, apply_times, apply_xattr, write_fully};
-use crate::source::{checksum, only_hole};
 use crate::sys;
 use crate::tree::{kind_of, mtime_of, ASIDE};
 use crate::xattrs;
+use crate::zone::{checksum, only_hole};
 
 /// What a running resync has said and not finished.
 #[derive(Default)]
@@ -46,9 +48,7 @@ fn missing(error: &io::Error) -> bool {
 
 impl Applier {
     pub(crate) fn apply_resync(
-        &mut self,
-        operation: Operation<'_>,
-        beside: &Beside,
+        &mut self, operation: Operation<'_>, beside: &Beside,
     ) -> io::Result<()> {
         match operation {
             Operation::Entries { id, mut entries } => {
@@ -198,11 +198,7 @@ impl Applier {
 
     /// Moves a name out of the way; a file that has a number can be brought back by it.
     fn set_aside(
-        &mut self,
-        directory: &OwnedFd,
-        parent: FileId,
-        name: &[u8],
-        expected: Option<FileId>,
+        &mut self, directory: &OwnedFd, parent: FileId, name: &[u8], expected: Option<FileId>,
     ) -> io::Result<()> {
         let number = self.number_at(directory, name)?.or(expected);
         let to = self.aside_directory(parent)?;

@@ -36,9 +36,7 @@ pub struct Conn {
 impl Conn {
     /// Completes the handshake of `tls` within `limit`; the caller checks whose certificate it is.
     pub fn handshake(
-        mut socket: TcpStream,
-        mut tls: Connection,
-        limit: Duration,
+        mut socket: TcpStream, mut tls: Connection, limit: Duration,
     ) -> io::Result<Conn> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(limit))?;

@@ -123,10 +123,7 @@ impl Follower {
     }
 
     fn dial(
-        &self,
-        engine: &Arc<Engine>,
-        address: SocketAddr,
-        applier: &mut Option<Applier>,
+        &self, engine: &Arc<Engine>, address: SocketAddr, applier: &mut Option<Applier>,
         session: &mut Session,
     ) -> io::Result<()> {
         let config = &engine.config;
@@ -176,10 +173,7 @@ impl Follower {
 
 /// Takes the primary's word for how to begin. What it makes of this copy is on disk first.
 fn accept(
-    engine: &Arc<Engine>,
-    welcome: Welcome,
-    applier: &mut Option<Applier>,
-    session: &mut Session,
+    engine: &Arc<Engine>, welcome: Welcome, applier: &mut Option<Applier>, session: &mut Session,
 ) -> Result<&'static str, String> {
     let follow = |epoch: u64, whole: bool| {
         engine.record(|g| {
@@ -229,12 +223,8 @@ fn accept(
 
 /// Follows the stream until the link ends; returns why.
 fn follow(
-    engine: &Arc<Engine>,
-    conn: &Arc<Conn>,
-    receiver: &mut Receiver,
-    applier: &mut Applier,
-    session: &mut Session,
-    beside: &Beside,
+    engine: &Arc<Engine>, conn: &Arc<Conn>, receiver: &mut Receiver, applier: &mut Applier,
+    session: &mut Session, beside: &Beside,
 ) -> String {
     let limit_ms = engine.config.peer_timeout_ms;
     let mut reported = Instant::now();
@@ -282,12 +272,8 @@ fn follow(
 }
 
 fn perform(
-    engine: &Arc<Engine>,
-    applier: &mut Applier,
-    session: &mut Session,
-    sequence: u64,
-    operation: Operation<'_>,
-    beside: &Beside,
+    engine: &Arc<Engine>, applier: &mut Applier, session: &mut Session, sequence: u64,
+    operation: Operation<'_>, beside: &Beside,
 ) -> io::Result<()> {
     match operation {
         Operation::ResyncEnd { generation, history } => {

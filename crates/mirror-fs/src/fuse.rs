@@ -1,9 +1,7 @@
 //! FUSE to the engine: parse, call, reply. Nothing is decided here.
 //!
 //! Reads are answered at once from the tree below. Changes go to `Engine::submit`, whose answer
-//! may come later and from another thread. On a primary the kernel may remember names, attributes
-//! and pages for long, since every change comes through here; on a secondary, whose tree changes
-//! below the kernel's back, it remembers nothing.
+//! may come later and from another thread.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -11,8 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
@@ -21,126 +18,21 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 use mirror_core::message::{AttributeChange, Creator, FileKind};
-use mirror_core::units::FileTime;
 
-use crate::answer::{Done, Outcome};
+use crate::answer::Done;
 use crate::attributes::{attributes, entry_kind};
 use crate::change::{Change, Durable, NewNode};
 use crate::config::SyncPolicy;
-use crate::engine::Engine;
-use crate::mode::Role;
+use crate::mounted::{answer_xattr, empty, errno, time_of, Mounted, REMEMBER, WANTED};
 use crate::reading;
-use crate::tree::{kind_of, Tree};
+use crate::tree::kind_of;
 
-/// As primary nothing changes but through us.
-const REMEMBER: Duration = Duration::from_secs(3600);
 const MAX_WRITE_BYTES: u32 = 1 << 20;
 const ROOT_UID: u32 = 0;
 
-pub struct Mounted {
-    pub engine: Arc<Engine>,
-    pub tree: Arc<Tree>,
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_i32(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
-fn empty(reply: ReplyEmpty) -> impl FnOnce(Outcome) + Send {
-    move |outcome| match outcome {
-        Ok(_) => reply.ok(),
-        Err(number) => reply.error(Errno::from_i32(number)),
-    }
-}
-
-impl Mounted {
-    fn primary(&self) -> bool {
-        self.engine.mode.read().role == Role::Primary
-    }
-
-    fn remember(&self) -> Duration {
-        if self.primary() {
-            REMEMBER
-        } else {
-            Duration::ZERO
-        }
-    }
-
-    fn submit(&self, change: Change<'_>, answer: impl FnOnce(Outcome) + Send + 'static) {
-        self.engine.submit(self.tree.index, change, Box::new(answer));
-    }
-
-    fn entry(&self, reply: ReplyEntry) -> impl FnOnce(Outcome) + Send {
-        let engine = self.engine.clone();
-        move |outcome| match outcome {
-            Ok(Done::Entry { stat, generation }) => {
-                let generation = Generation(engine.shown_generation(generation, &stat));
-                reply.entry(&REMEMBER, &attributes(&stat, false), generation);
-            }
-            Ok(_) => reply.error(Errno::EIO),
-            Err(number) => reply.error(Errno::from_i32(number)),
-        }
-    }
-
-    fn cache_mode(&self) -> FopenFlags {
-        if self.primary() {
-            FopenFlags::FOPEN_KEEP_CACHE
-        } else {
-            FopenFlags::FOPEN_DIRECT_IO
-        }
-    }
-
-    fn make(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        node: NewNode<'_>,
-        umask: u32,
-        reply: ReplyEntry,
-    ) {
-        let creator = Creator { uid: req.uid(), gid: req.gid(), umask };
-        let change =
-            Change::Make { parent: parent.0, name: Cow::Borrowed(name.as_bytes()), node, creator };
-        self.submit(change, self.entry(reply));
-    }
-}
-
-fn time_of(time: TimeOrNow) -> FileTime {
-    let time = match time {
-        TimeOrNow::SpecificTime(time) => time,
-        TimeOrNow::Now => SystemTime::now(),
-    };
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => {
-            FileTime { seconds: after.as_secs() as i64, nanoseconds: after.subsec_nanos() }
-        }
-        Err(before) => {
-            let before = before.duration();
-            let nanoseconds = (1_000_000_000 - before.subsec_nanos()) % 1_000_000_000;
-            let borrow = i64::from(nanoseconds != 0);
-            FileTime { seconds: -(before.as_secs() as i64) - borrow, nanoseconds }
-        }
-    }
-}
-
 impl fuser::Filesystem for Mounted {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [
-            InitFlags::FUSE_ASYNC_READ,
-            InitFlags::FUSE_BIG_WRITES,
-            InitFlags::FUSE_DONT_MASK,
-            InitFlags::FUSE_POSIX_ACL,
-            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_EXPORT_SUPPORT,
-            InitFlags::FUSE_ASYNC_DIO,
-            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-        ];
-        for flag in wanted {
-            // What an older kernel lacks costs speed or a corner case, not the promise.
+        for flag in WANTED {
             let _ = config.add_capabilities(flag);
         }
         if self.engine.config.sync == SyncPolicy::Fsync {
@@ -184,22 +76,11 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn setattr(
-        &self,
-        req: &Request,
-        ino: INodeNo,
-        mode: Option<u32>,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        size: Option<u64>,
-        atime: Option<TimeOrNow>,
-        mtime: Option<TimeOrNow>,
-        _ctime: Option<SystemTime>,
-        fh: Option<FileHandle>,
-        _crtime: Option<SystemTime>,
-        _chgtime: Option<SystemTime>,
-        _bkuptime: Option<SystemTime>,
-        _flags: Option<fuser::BsdFileFlags>,
-        reply: ReplyAttr,
+        &self, req: &Request, ino: INodeNo, mode: Option<u32>, uid: Option<u32>, gid: Option<u32>,
+        size: Option<u64>, atime: Option<TimeOrNow>, mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>, fh: Option<FileHandle>, _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>, _bkuptime: Option<SystemTime>,
+        _flags: Option<fuser::BsdFileFlags>, reply: ReplyAttr,
     ) {
         let (atime, mtime) = (atime.map(time_of), mtime.map(time_of));
         let change = AttributeChange { mode, uid, gid, atime, mtime };
@@ -222,13 +103,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn mknod(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
-        rdev: u32,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32,
         reply: ReplyEntry,
     ) {
         let target = Cow::Borrowed(&b""[..]);
@@ -237,12 +112,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn mkdir(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32,
         reply: ReplyEntry,
     ) {
         let target = Cow::Borrowed(&b""[..]);
@@ -251,12 +121,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn symlink(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        link_name: &OsStr,
-        target: &Path,
-        reply: ReplyEntry,
+        &self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry,
     ) {
         let target = Cow::Borrowed(target.as_os_str().as_bytes());
         let node = NewNode { kind: FileKind::Symlink, mode: 0o777, rdev: 0, target };
@@ -274,14 +139,8 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn rename(
-        &self,
-        _req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        newparent: INodeNo,
-        newname: &OsStr,
-        flags: RenameFlags,
-        reply: ReplyEmpty,
+        &self, _req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
+        flags: RenameFlags, reply: ReplyEmpty,
     ) {
         let change = Change::Rename {
             parent: parent.0,
@@ -294,12 +153,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn link(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        newparent: INodeNo,
-        newname: &OsStr,
-        reply: ReplyEntry,
+        &self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry,
     ) {
         let name = Cow::Borrowed(newname.as_bytes());
         let change = Change::Link { number: ino.0, parent: newparent.0, name };
@@ -321,13 +175,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn create(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
-        flags: i32,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, flags: i32,
         reply: ReplyCreate,
     ) {
         let creator = Creator { uid: req.uid(), gid: req.gid(), umask };
@@ -347,15 +195,8 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn read(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        size: u32,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        reply: ReplyData,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, size: u32,
+        _flags: OpenFlags, _lock_owner: Option<LockOwner>, reply: ReplyData,
     ) {
         let file = match self.engine.files.file(fh.0) {
             Ok(file) => file,
@@ -373,15 +214,8 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn write(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        data: &[u8],
-        write_flags: WriteFlags,
-        flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        &self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
+        write_flags: WriteFlags, flags: OpenFlags, _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let sync = match flags.0 & libc::O_SYNC {
@@ -405,11 +239,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn flush(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _lock_owner: LockOwner,
+        &self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
         // Nothing is held back that a close could bring out: the kernel need not ask again.
@@ -417,26 +247,15 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn release(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        _flush: bool,
-        reply: ReplyEmpty,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>, _flush: bool, reply: ReplyEmpty,
     ) {
         self.engine.files.close(fh.0);
         reply.ok();
     }
 
     fn fsync(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        datasync: bool,
-        reply: ReplyEmpty,
+        &self, _req: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty,
     ) {
         if !self.primary() {
             return reply.ok();
@@ -453,11 +272,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn readdir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64,
         mut reply: ReplyDirectory,
     ) {
         let read = reading::read_directory(&self.engine, &self.tree, fh.0, offset, |entry| {
@@ -471,11 +286,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn readdirplus(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
         let remember = self.remember();
@@ -493,24 +304,14 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn releasedir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty,
     ) {
         self.engine.files.close_directory(fh.0);
         reply.ok();
     }
 
     fn fsyncdir(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
-        datasync: bool,
-        reply: ReplyEmpty,
+        &self, _req: &Request, ino: INodeNo, _fh: FileHandle, datasync: bool, reply: ReplyEmpty,
     ) {
         if !self.primary() {
             return reply.ok();
@@ -536,14 +337,8 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn setxattr(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        name: &OsStr,
-        value: &[u8],
-        flags: i32,
-        _position: u32,
-        reply: ReplyEmpty,
+        &self, _req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32,
+        _position: u32, reply: ReplyEmpty,
     ) {
         let change = Change::SetXattr {
             number: ino.0,
@@ -568,13 +363,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn fallocate(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        length: u64,
-        mode: i32,
+        &self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, length: u64, mode: i32,
         reply: ReplyEmpty,
     ) {
         let (number, file, mode) = (ino.0, fh.0, mode as u32);
@@ -582,12 +371,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn lseek(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: i64,
-        whence: i32,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32,
         reply: ReplyLseek,
     ) {
         let found = self.engine.files.file(fh.0).and_then(|file| {
@@ -602,14 +386,5 @@ impl fuser::Filesystem for Mounted {
             Ok(position) => reply.offset(position as i64),
             Err(error) => reply.error(errno(&error)),
         }
-    }
-}
-
-fn answer_xattr(reply: ReplyXattr, size: u32, value: io::Result<Vec<u8>>) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() <= size as usize => reply.data(&value),
-        Ok(_) => reply.error(Errno::ERANGE),
-        Err(error) => reply.error(errno(&error)),
     }
 }

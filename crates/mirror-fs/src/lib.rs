@@ -10,6 +10,7 @@ pub mod answer;
 pub mod apply;
 pub mod apply_resync;
 mod attributes;
+pub mod below;
 pub mod change;
 pub mod config;
 pub mod conn;
@@ -21,12 +22,14 @@ mod fuse;
 pub mod generation_json;
 pub mod mode;
 mod mount;
+mod mounted;
 pub mod names;
 pub mod outbox;
 pub mod perform;
 pub mod primary;
 pub mod progress;
 mod reading;
+mod resync;
 mod roles;
 pub mod source;
 mod status;
@@ -34,13 +37,14 @@ pub mod sys;
 pub mod tls;
 pub mod tree;
 pub mod xattrs;
+pub mod zone;
 
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 
 use engine::Engine;
-use fuse::Mounted;
+use mounted::Mounted;
 
 /// Threads that take requests from the kernel, for each directory.
 const FUSE_THREADS: usize = 4;

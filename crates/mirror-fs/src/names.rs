@@ -8,75 +8,30 @@
 //! A file that loses a name but lives on (another link, or still open) is made known to the
 //! secondary by number first, while the name still leads to it.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use mirror_core::message::{Creator, Entry, FileKind, Operation};
 use mirror_core::units::FileTime;
-use rustix::fs::{self as rfs, AtFlags, Mode as FileMode, OFlags, Stat};
+use rustix::fs::{self as rfs, Stat};
 
 use crate::answer::{Answer, Done, Reply};
+use crate::below::{self, link_fd, make_node, read_target, unlink};
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
 use crate::mode::Mode;
 use crate::progress::{Progress, Send};
-use crate::sys;
 use crate::tree::{mtime_of, Inode, Tree};
 
 const RENAME_EXCHANGE: u32 = 2;
 
+/// One side of a rename: directory, name in it, whether it is done, its time after the change.
+type Half<'a> = (&'a Inode, &'a [u8], bool, FileTime);
+
 /// What the application gets, and whether it must wait for the secondary.
 type Named = io::Result<(Done, bool)>;
-
-fn os(name: &[u8]) -> &OsStr {
-    OsStr::from_bytes(name)
-}
-
-/// Makes a name as its creator; the same on both nodes.
-pub fn make_node(
-    directory: BorrowedFd<'_>,
-    name: &[u8],
-    node: &NewNode<'_>,
-    creator: Creator,
-) -> io::Result<()> {
-    let mode = FileMode::from_raw_mode(node.mode & 0o7777);
-    let kind = |kind| rfs::mknodat(directory, os(name), kind, mode, node.rdev);
-    let make = || match node.kind {
-        FileKind::Regular => kind(rfs::FileType::RegularFile),
-        FileKind::Directory => rfs::mkdirat(directory, os(name), mode),
-        FileKind::Symlink => rfs::symlinkat(os(&node.target), directory, os(name)),
-        FileKind::CharDevice => kind(rfs::FileType::CharacterDevice),
-        FileKind::BlockDevice => kind(rfs::FileType::BlockDevice),
-        FileKind::Fifo => kind(rfs::FileType::Fifo),
-        FileKind::Socket => kind(rfs::FileType::Socket),
-    };
-    Ok(sys::as_creator(creator.uid, creator.gid, creator.umask, make)?)
-}
-
-/// Gives an open or path descriptor's file another name.
-pub fn link_fd(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    Ok(rfs::linkat(file, "", directory, os(name), AtFlags::EMPTY_PATH)?)
-}
-
-pub fn unlink(directory: BorrowedFd<'_>, name: &[u8], is_directory: bool) -> io::Result<()> {
-    let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-    Ok(rfs::unlinkat(directory, os(name), flags)?)
-}
-
-pub fn rename(
-    from: BorrowedFd<'_>,
-    name: &[u8],
-    to: BorrowedFd<'_>,
-    new_name: &[u8],
-    flags: u32,
-) -> io::Result<()> {
-    let flags = rfs::RenameFlags::from_bits_retain(flags);
-    Ok(rfs::renameat_with(from, os(name), to, os(new_name), flags)?)
-}
 
 fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
     Ok(mtime_of(&rfs::fstat(directory)?))
@@ -84,11 +39,7 @@ fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
 
 impl Engine {
     pub(crate) fn perform_name(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        change: Change<'_>,
-        answer: Answer,
+        &self, mode: &Mode, tree: &Arc<Tree>, change: Change<'_>, answer: Answer,
     ) {
         let named = match &change {
             Change::Make { parent, name, node, creator } => {
@@ -122,12 +73,7 @@ impl Engine {
     }
 
     fn make(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        parent: u64,
-        name: &[u8],
-        node: &NewNode<'_>,
+        &self, mode: &Mode, tree: &Arc<Tree>, parent: u64, name: &[u8], node: &NewNode<'_>,
         creator: Creator,
     ) -> Named {
         let parent = tree.inode(parent)?;
@@ -167,13 +113,8 @@ impl Engine {
     }
 
     fn create(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        parent: u64,
-        name: &[u8],
-        (file_mode, flags): (u32, i32),
-        creator: Creator,
+        &self, mode: &Mode, tree: &Arc<Tree>, parent: u64, name: &[u8],
+        (file_mode, flags): (u32, i32), creator: Creator,
     ) -> Named {
         let node = NewNode {
             kind: FileKind::Regular,
@@ -201,10 +142,7 @@ impl Engine {
 
     /// Opens a file's contents for the kernel: to read, and to write when it will.
     pub(crate) fn open_contents(
-        &self,
-        tree: &Tree,
-        inode: &Inode,
-        flags: i32,
+        &self, tree: &Tree, inode: &Inode, flags: i32,
     ) -> io::Result<OwnedFd> {
         let access = match flags & libc::O_ACCMODE {
             libc::O_RDONLY => libc::O_RDONLY,
@@ -242,11 +180,7 @@ impl Engine {
     /// While a resync runs: a file that the secondary does not know yet comes into a directory
     /// that is done. It gets the name now and its contents later.
     fn place(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        inode: &Arc<Inode>,
-        (parent, name): (&Inode, &[u8]),
+        &self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>, (parent, name): (&Inode, &[u8]),
         parent_mtime: FileTime,
     ) -> io::Result<()> {
         let path = self.told(tree.path_fd(inode))?;
@@ -274,12 +208,7 @@ impl Engine {
     }
 
     fn remove(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        parent: u64,
-        name: &[u8],
-        is_directory: bool,
+        &self, mode: &Mode, tree: &Arc<Tree>, parent: u64, name: &[u8], is_directory: bool,
     ) -> Named {
         let parent = tree.inode(parent)?;
         let (inode, stat) = tree.find(&parent, name)?;
@@ -303,12 +232,8 @@ impl Engine {
     }
 
     fn rename(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        (parent, name): (u64, &[u8]),
-        (new_parent, new_name): (u64, &[u8]),
-        flags: u32,
+        &self, mode: &Mode, tree: &Arc<Tree>, (parent, name): (u64, &[u8]),
+        (new_parent, new_name): (u64, &[u8]), flags: u32,
     ) -> Named {
         let old = tree.inode(parent)?;
         let new = tree.inode(new_parent)?;
@@ -322,7 +247,7 @@ impl Engine {
         let (first, second) = if old.id <= new.id { (&old, &new) } else { (&new, &old) };
         let (first_lock, second_lock) = self.ordered_pair(mode, tree, first, second);
         let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
-        rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags)?;
+        below::rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags)?;
         moved.leave(old.id, name);
         moved.arrive(new.id, new_name);
         let exchanged = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE != 0);
@@ -357,33 +282,37 @@ impl Engine {
             return Ok((Done::Nothing, true));
         }
         let exchanged = exchanged.map(|(inode, _)| inode);
-        if old_done {
-            let (id, parent) = (moved.id, old.id);
-            let parent_mtime = times.0;
-            self.outbox.put(&Operation::Detach { id, parent, name, parent_mtime }, None);
-            moved.bound_session.store(mode.session, Ordering::Release);
-            if let Some(inode) = exchanged {
-                self.attach(mode, tree, inode, (&old, name), times.0)?;
+        let (from, to) = ((&*old, name, old_done, times.0), (&*new, new_name, new_done, times.1));
+        self.tell_of_half(mode, tree, (&moved, exchanged), from, to)?;
+        Ok((Done::Nothing, old_done || new_done))
+    }
+
+    /// While a resync runs: of a rename between a directory that is done and one that is not, the
+    /// secondary is told what happened in the one it knows.
+    fn tell_of_half(
+        &self, mode: &Mode, tree: &Arc<Tree>,
+        (moved, exchanged): (&Arc<Inode>, Option<&Arc<Inode>>), from: Half<'_>, to: Half<'_>,
+    ) -> io::Result<()> {
+        let sides = [(from, Some(moved), exchanged), (to, exchanged, Some(moved))];
+        for ((directory, name, done, parent_mtime), leaves, comes) in sides {
+            if !done {
+                continue;
             }
-        }
-        if new_done {
-            if let Some(inode) = exchanged {
-                let (id, parent, name, parent_mtime) = (inode.id, new.id, new_name, times.1);
+            if let Some(inode) = leaves {
+                let (id, parent) = (inode.id, directory.id);
                 self.outbox.put(&Operation::Detach { id, parent, name, parent_mtime }, None);
                 inode.bound_session.store(mode.session, Ordering::Release);
             }
-            self.attach(mode, tree, &moved, (&new, new_name), times.1)?;
+            if let Some(inode) = comes {
+                self.attach(mode, tree, inode, (directory, name), parent_mtime)?;
+            }
         }
-        Ok((Done::Nothing, old_done || new_done))
+        Ok(())
     }
 
     /// While a resync runs: a file comes from a directory that is not done into one that is.
     fn attach(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        inode: &Arc<Inode>,
-        (parent, name): (&Inode, &[u8]),
+        &self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>, (parent, name): (&Inode, &[u8]),
         parent_mtime: FileTime,
     ) -> io::Result<()> {
         if inode.bound(mode.session) {
@@ -394,18 +323,4 @@ impl Engine {
             self.place(mode, tree, inode, (parent, name), parent_mtime)
         }
     }
-}
-
-/// The target of a symbolic link; nothing for other kinds.
-pub fn read_target(path: BorrowedFd<'_>, kind: FileKind) -> io::Result<Vec<u8>> {
-    if kind != FileKind::Symlink {
-        return Ok(Vec::new());
-    }
-    Ok(rfs::readlinkat(path, "", Vec::new())?.into_bytes())
-}
-
-/// A new descriptor of the same directory, to read its names without disturbing other readers.
-pub fn reopen_directory(path: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOATIME;
-    Ok(rfs::openat(path, ".", flags, FileMode::empty())?)
 }

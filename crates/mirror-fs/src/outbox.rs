@@ -85,19 +85,14 @@ impl Outbox {
 
     /// As `put`, for a write: its data is read again from `inode` if it must be sent again.
     pub fn put_write(
-        &self,
-        operation: &Operation<'_>,
-        reply: Option<Reply>,
-        tree: &Arc<Tree>,
+        &self, operation: &Operation<'_>, reply: Option<Reply>, tree: &Arc<Tree>,
         inode: &Arc<Inode>,
     ) {
         self.put_with(operation, reply, Some((tree, inode)));
     }
 
     fn put_with(
-        &self,
-        operation: &Operation<'_>,
-        reply: Option<Reply>,
+        &self, operation: &Operation<'_>, reply: Option<Reply>,
         from: Option<(&Arc<Tree>, &Arc<Inode>)>,
     ) {
         let mut sending = self.sending.lock();

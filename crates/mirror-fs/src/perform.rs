@@ -4,20 +4,19 @@
 //! changes of a file in one order. A local error is the application's answer and nothing is sent.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use mirror_core::message::{AttributeChange, Operation};
-use mirror_core::units::FileTime;
 use parking_lot::MutexGuard;
 use rustix::fs as rfs;
 
 use crate::answer::{errno_of, Answer, Done, Join, Outcome, Reply};
+use crate::below::{apply_attributes, apply_xattr, drop_suid, truncate, write_fully};
 use crate::change::{Change, Durable};
 use crate::engine::Engine;
 use crate::mode::Mode;
 use crate::progress::{Mark, Progress, Send};
-use crate::sys;
 use crate::tree::{mtime_of, Inode, Tree};
 
 /// What remains to be done after the mode has been let go: a sync of this disk, which may be long.
@@ -50,11 +49,7 @@ pub(crate) type Ordered<'i> = (MutexGuard<'i, Mark>, bool);
 impl Engine {
     /// Does the change. The gate is open and `mode` is held.
     pub(crate) fn perform(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        change: Change<'_>,
-        answer: Answer,
+        &self, mode: &Mode, tree: &Arc<Tree>, change: Change<'_>, answer: Answer,
     ) -> Remainder {
         match change {
             Change::Write { number, file, offset, data, kill_suid, sync } => {
@@ -109,19 +104,17 @@ impl Engine {
         loop {
             let known = self.bind(mode, tree, inode);
             let guard = inode.order.lock();
-            if mode.session == 0 || !known || inode.bound(mode.session) {
-                return (guard, known && mode.session != 0);
+            // Asked again under the lock: a resync may have come by since.
+            let bound = inode.bound(mode.session);
+            if bound || !known || mode.session == 0 {
+                return (guard, bound);
             }
         }
     }
 
     /// Locks two directories, `first` having the smaller number; one lock when they are the same.
     pub(crate) fn ordered_pair<'i>(
-        &self,
-        mode: &Mode,
-        tree: &Tree,
-        first: &'i Inode,
-        second: &'i Inode,
+        &self, mode: &Mode, tree: &Tree, first: &'i Inode, second: &'i Inode,
     ) -> (Ordered<'i>, Option<Ordered<'i>>) {
         loop {
             // Binding locks parents, so it is done before either lock is taken.
@@ -131,19 +124,15 @@ impl Engine {
                 return (first_lock, None);
             }
             let mark = second.order.lock();
-            if mode.session == 0 || !second_known || second.bound(mode.session) {
-                return (first_lock, Some((mark, second_known && mode.session != 0)));
+            let bound = second.bound(mode.session);
+            if bound || !second_known || mode.session == 0 {
+                return (first_lock, Some((mark, bound)));
             }
         }
     }
 
     fn write(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        number: u64,
-        write: Write<'_>,
-        answer: Answer,
+        &self, mode: &Mode, tree: &Arc<Tree>, number: u64, write: Write<'_>, answer: Answer,
     ) -> Remainder {
         let (inode, file) = match self.open_inode(tree, number, write.file) {
             Ok(found) => found,
@@ -213,12 +202,7 @@ impl Engine {
     }
 
     fn sync(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        number: u64,
-        file: Option<u64>,
-        data_only: bool,
+        &self, mode: &Mode, tree: &Arc<Tree>, number: u64, file: Option<u64>, data_only: bool,
         answer: Answer,
     ) -> Remainder {
         let opened = tree.inode(number).and_then(|inode| {
@@ -246,14 +230,8 @@ impl Engine {
 
     #[allow(clippy::too_many_arguments)]
     fn set_attributes(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        number: u64,
-        file: Option<u64>,
-        size: Option<u64>,
-        kill_suid: bool,
-        change: AttributeChange,
+        &self, mode: &Mode, tree: &Arc<Tree>, number: u64, file: Option<u64>, size: Option<u64>,
+        kill_suid: bool, change: AttributeChange,
     ) -> io::Result<Done> {
         let inode = tree.inode(number)?;
         let (mut mark, known) = self.ordered(mode, tree, &inode);
@@ -289,12 +267,7 @@ impl Engine {
     }
 
     fn set_xattr(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        number: u64,
-        name: &[u8],
-        value: Option<(&[u8], u32)>,
+        &self, mode: &Mode, tree: &Arc<Tree>, number: u64, name: &[u8], value: Option<(&[u8], u32)>,
     ) -> io::Result<Done> {
         let inode = tree.inode(number)?;
         let (mark, known) = self.ordered(mode, tree, &inode);
@@ -312,11 +285,7 @@ impl Engine {
     }
 
     fn allocate(
-        &self,
-        mode: &Mode,
-        tree: &Arc<Tree>,
-        number: u64,
-        file: u64,
+        &self, mode: &Mode, tree: &Arc<Tree>, number: u64, file: u64,
         (how, offset, length): (u32, u64, u64),
     ) -> io::Result<Done> {
         const MOVES_DATA: u32 = 0x08 | 0x20; // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE
@@ -340,10 +309,7 @@ impl Engine {
     }
 
     fn open_inode(
-        &self,
-        tree: &Tree,
-        number: u64,
-        file: u64,
+        &self, tree: &Tree, number: u64, file: u64,
     ) -> io::Result<(Arc<Inode>, Arc<crate::files::OpenFile>)> {
         let file = self.files.file(file)?;
         debug_assert_eq!(file.inode.number(), number);
@@ -358,81 +324,4 @@ struct Write<'a> {
     data: &'a [u8],
     kill_suid: bool,
     sync: Durable,
-}
-
-/// Writes all of `data`, or as much as fits; an error only when nothing was written.
-pub fn write_fully(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < data.len() {
-        match rustix::io::pwrite(fd, &data[done..], offset + done as u64) {
-            Ok(count) => done += count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) if done > 0 => break,
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(done)
-}
-
-/// Clears set-user-id and set-group-id as a write by a person would; returns the new mtime.
-pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<FileTime> {
-    let stat = rfs::fstat(fd)?;
-    if kill {
-        let mut mode = stat.st_mode & 0o7777 & !libc::S_ISUID;
-        if mode & libc::S_IXGRP != 0 {
-            mode &= !libc::S_ISGID;
-        }
-        if mode != stat.st_mode & 0o7777 {
-            rfs::fchmod(fd, rfs::Mode::from_raw_mode(mode))?;
-        }
-    }
-    Ok(mtime_of(&stat))
-}
-
-fn truncate(fd: BorrowedFd<'_>, size: u64, kill_suid: bool) -> io::Result<FileTime> {
-    rfs::ftruncate(fd, size)?;
-    drop_suid(fd, kill_suid)
-}
-
-/// Sets what `change` names, in the order in which the kernel's own side effects stay right:
-/// owner (which clears set-user-id), then mode, then times.
-pub fn apply_attributes(path: BorrowedFd<'_>, change: &AttributeChange) -> io::Result<()> {
-    if change.uid.is_some() || change.gid.is_some() {
-        let uid = change.uid.map(rfs::Uid::from_raw);
-        let gid = change.gid.map(rfs::Gid::from_raw);
-        rfs::chownat(path, "", uid, gid, rfs::AtFlags::EMPTY_PATH)?;
-    }
-    if let Some(mode) = change.mode {
-        rfs::chmod(sys::proc_path(path), rfs::Mode::from_raw_mode(mode & 0o7777))?;
-    }
-    if change.atime.is_some() || change.mtime.is_some() {
-        apply_times(path, change.atime, change.mtime)?;
-    }
-    Ok(())
-}
-
-pub fn apply_times(
-    path: BorrowedFd<'_>,
-    atime: Option<FileTime>,
-    mtime: Option<FileTime>,
-) -> io::Result<()> {
-    let spec = |time: Option<FileTime>| match time {
-        Some(time) => rfs::Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) },
-        None => rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_OMIT },
-    };
-    let times = rfs::Timestamps { last_access: spec(atime), last_modification: spec(mtime) };
-    Ok(rfs::utimensat(path, "", &times, rfs::AtFlags::EMPTY_PATH)?)
-}
-
-pub fn apply_xattr(
-    path: BorrowedFd<'_>,
-    name: &[u8],
-    value: Option<(&[u8], u32)>,
-) -> io::Result<()> {
-    let path = sys::proc_path(path);
-    let name = std::ffi::CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
-    match value {
-        Some((value, flags)) => sys::set_xattr(&path, &name, value, flags as i32),
-        None => sys::remove_xattr(&path, &name),
-    }
 }

@@ -52,9 +52,7 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
 }
 
 fn serve(
-    engine: &Arc<Engine>,
-    stream: TcpStream,
-    config: Arc<rustls::ServerConfig>,
+    engine: &Arc<Engine>, stream: TcpStream, config: Arc<rustls::ServerConfig>,
 ) -> Result<(), String> {
     let tls = ServerConnection::new(config).map_err(|e| e.to_string())?;
     let conn = Conn::handshake(stream, tls.into(), HANDSHAKE_LIMIT)
@@ -183,10 +181,7 @@ pub const LOST: &str = "the secondary is lost";
 /// Begins a session: from here on every change is acknowledged by the secondary, or (while a
 /// resync runs) left to the resync.
 fn attach(
-    engine: &Arc<Engine>,
-    conn: &Arc<Conn>,
-    session: u64,
-    in_sync: bool,
+    engine: &Arc<Engine>, conn: &Arc<Conn>, session: u64, in_sync: bool,
 ) -> Result<u64, String> {
     engine.stop_resync();
     {

@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use mirror_core::message::FileKind;
 use rustix::fs::{self as rfs, FileType, RawDir, SeekFrom, Stat};
 
+use crate::below::{read_target, reopen_directory};
 use crate::engine::Engine;
-use crate::names::{read_target, reopen_directory};
 use crate::sys;
 use crate::tree::Tree;
 use crate::xattrs;
@@ -89,10 +89,7 @@ fn kind(file_type: FileType) -> FileKind {
 
 /// Gives the entries from `offset` on to `add` until it says that it is full.
 pub fn read_directory(
-    engine: &Engine,
-    tree: &Tree,
-    directory: u64,
-    offset: u64,
+    engine: &Engine, tree: &Tree, directory: u64, offset: u64,
     mut add: impl FnMut(&NameEntry<'_>) -> bool,
 ) -> io::Result<()> {
     let directory = engine.files.directory(directory)?;
@@ -117,10 +114,7 @@ pub fn read_directory(
 
 /// As `read_directory`, with attributes; each entry counts as looked up.
 pub fn read_directory_plus(
-    engine: &Engine,
-    tree: &Tree,
-    directory: u64,
-    offset: u64,
+    engine: &Engine, tree: &Tree, directory: u64, offset: u64,
     mut add: impl FnMut(&FullEntry<'_>) -> bool,
 ) -> io::Result<()> {
     let directory = engine.files.directory(directory)?;

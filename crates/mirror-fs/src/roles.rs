@@ -34,11 +34,7 @@ impl Engine {
     }
 
     pub fn become_primary(
-        self: &Arc<Self>,
-        epoch: Epoch,
-        alone: bool,
-        first: bool,
-        force: bool,
+        self: &Arc<Self>, epoch: Epoch, alone: bool, first: bool, force: bool,
     ) -> Result<(), Refusal> {
         let _roles = self.roles.lock();
         self.check_epoch(epoch)?;
@@ -94,11 +90,7 @@ impl Engine {
     }
 
     fn may_be_primary(
-        &self,
-        role: Role,
-        alone: bool,
-        first: bool,
-        force: bool,
+        &self, role: Role, alone: bool, first: bool, force: bool,
     ) -> Result<(), Refusal> {
         let standing = self.standing.lock().clone();
         let generation = &standing.generation;

@@ -1,66 +1,36 @@
 //! The resync as the primary does it: walk the tree, tell what is there, send what differs.
 //!
-//! The application goes on writing. Everything rides in the one ordered stream, and a directory or
-//! zone is read and put into the stream under its file's order lock; what the application changes
-//! before that moment is carried by the copy, what it changes after it is sent as a change
-//! (`progress`). Contents are compared by checksum, zone by zone: the secondary is asked ahead, so
-//! that its disk is busy while this one is read.
+//! This is what the other threads see of it: what is to do, what was answered, how far it is. The
+//! thread that does it is `resync`.
 
-use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{sync_channel, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mirror_core::message::{Entry, FileKind, Metadata, Operation, ZoneData};
 use mirror_core::units::FileId;
 use parking_lot::{Condvar, Mutex};
-use rustix::fs as rfs;
 
-use crate::answer::Reply;
-use crate::apply_resync::names_of;
 use crate::engine::Engine;
-use crate::mode::Mode;
-use crate::names::read_target;
-use crate::outbox::read_fully;
 use crate::primary::spawn;
-use crate::progress::Progress;
-use crate::tree::{mtime_of, Inode, Tree};
-use crate::xattrs;
+use crate::resync::Run;
+use crate::tree::{Inode, Tree};
 
-const ZONE_BYTES: u64 = 1 << 20;
-/// Checksums asked for and not yet answered.
-const ASKED_MAX: usize = 64;
-/// A part of a listing is sent when it has grown to about this.
-const LISTING_BYTES: usize = 64 << 10;
-/// Extended attributes sent with the other attributes of a file.
-const METADATA_BYTES: usize = 1 << 20;
-const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+pub type File = (Arc<Tree>, Arc<Inode>);
 
-type File = (Arc<Tree>, Arc<Inode>);
-
-struct Active {
-    tree: Arc<Tree>,
-    inode: Arc<Inode>,
-    fd: OwnedFd,
-    asked_up_to: u64,
-    ask_up_to: u64,
-}
-
-struct Answered {
-    id: FileId,
-    offset: u64,
-    length: u32,
-    checksum: u128,
-    holes_only: bool,
+/// The secondary's checksum of one zone.
+pub struct Answered {
+    pub id: FileId,
+    pub offset: u64,
+    pub length: u32,
+    pub checksum: u128,
+    pub holes_only: bool,
 }
 
 #[derive(Default)]
-struct Queue {
-    todo: Vec<File>,
-    answers: VecDeque<Answered>,
+pub struct Queue {
+    pub todo: Vec<File>,
+    pub answers: VecDeque<Answered>,
 }
 
 #[derive(Default)]
@@ -72,16 +42,13 @@ pub struct Figures {
 }
 
 pub struct Source {
-    session: u64,
-    cancelled: AtomicBool,
-    queue: Mutex<Queue>,
-    changed: Condvar,
+    pub session: u64,
+    pub cancelled: AtomicBool,
+    pub queue: Mutex<Queue>,
+    pub changed: Condvar,
     pub figures: Figures,
     pub begun: Instant,
 }
-
-/// The session this resync belongs to is over.
-struct Over;
 
 impl Source {
     pub fn start(engine: Arc<Engine>, session: u64) -> Arc<Source> {
@@ -123,399 +90,17 @@ impl Source {
         self.queue.lock().answers.push_back(answer);
         self.changed.notify_all();
     }
-}
 
-/// The state of the one thread that runs a resync.
-struct Run<'a> {
-    engine: &'a Arc<Engine>,
-    source: &'a Arc<Source>,
-    active: HashMap<FileId, Active>,
-    asking: VecDeque<FileId>,
-    asked: usize,
-    noticed: Instant,
-    slept_for: u64,
-}
-
-impl<'a> Run<'a> {
-    fn new(engine: &'a Arc<Engine>, source: &'a Arc<Source>) -> Self {
-        Run {
-            engine,
-            source,
-            active: HashMap::new(),
-            asking: VecDeque::new(),
-            asked: 0,
-            noticed: Instant::now(),
-            slept_for: 0,
-        }
+    pub fn file_done(&self) {
+        self.figures.files_done.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn run(&mut self) -> Result<(), Over> {
-        loop {
-            if self.source.cancelled.load(Ordering::Acquire) {
-                return Err(Over);
-            }
-            if self.noticed.elapsed() > LOOK_UP_EVERY {
-                self.noticed = Instant::now();
-                self.engine.touch();
-            }
-            let answer = self.source.queue.lock().answers.pop_front();
-            if let Some(answer) = answer {
-                self.asked = self.asked.saturating_sub(1);
-                self.compare(answer)?;
-                continue;
-            }
-            if self.asked < ASKED_MAX && self.take_next()? {
-                continue;
-            }
-            let mut queue = self.source.queue.lock();
-            let idle = self.asked == 0 && self.active.is_empty() && self.asking.is_empty();
-            if idle && queue.todo.is_empty() && queue.answers.is_empty() {
-                drop(queue);
-                if self.end()? {
-                    return Ok(());
-                }
-            } else if queue.answers.is_empty() && (queue.todo.is_empty() || self.asked > 0) {
-                self.source.changed.wait_for(&mut queue, LOOK_UP_EVERY);
-            }
-        }
-    }
-
-    /// Asks for one more checksum, or begins with one more file. False: nothing to begin.
-    fn take_next(&mut self) -> Result<bool, Over> {
-        if let Some(id) = self.asking.front().copied() {
-            if self.ask(id)? {
-                return Ok(true);
-            }
-            self.asking.pop_front();
-            return Ok(true);
-        }
-        let next = self.source.queue.lock().todo.pop();
-        let Some((tree, inode)) = next else { return Ok(false) };
-        let begun = match inode.kind {
-            FileKind::Directory => self.directory(&tree, &inode),
-            FileKind::Regular => self.begin_file(&tree, &inode),
-            _ => self.attributes_only(&tree, &inode),
-        };
-        match begun {
-            Ok(done) => done?,
-            // It was removed meanwhile: the stream has told so, or will.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ESTALE | libc::ENOENT)) => {}
-            Err(e) => self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id)),
-        }
-        Ok(true)
-    }
-
-    fn current(&self, mode: &Mode) -> Result<(), Over> {
-        if mode.session == self.source.session {
-            Ok(())
-        } else {
-            Err(Over)
-        }
-    }
-
-    fn put(&self, operation: &Operation<'_>) {
-        self.engine.outbox.put(operation, None);
-    }
-
-    /// Everything but the contents. Attributes beyond what one message holds follow one by one.
-    fn put_metadata(&self, id: FileId, mut metadata: Metadata) {
-        let mut bytes = 0;
-        let mut fits = |(name, value): &(Vec<u8>, Vec<u8>)| {
-            bytes += name.len() + value.len() + 16;
-            bytes <= METADATA_BYTES
-        };
-        let count = metadata.xattrs.iter().take_while(|x| fits(x)).count();
-        let rest = metadata.xattrs.split_off(count);
-        self.put(&Operation::FileEnd { id, metadata });
-        for (name, value) in &rest {
-            self.put(&Operation::SetXattr { id, name, value, flags: 0 });
-        }
-    }
-
-    fn file_done(&self) {
-        self.source.figures.files_done.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn directory(&mut self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> io::Result<Result<(), Over>> {
-        let mode = self.engine.mode.read();
-        if self.current(&mode).is_err() {
-            return Ok(Err(Over));
-        }
-        let mut mark = inode.order.lock();
-        if mark.progress(mode.session) == Progress::Done {
-            return Ok(Ok(()));
-        }
-        let path = tree.path_fd(inode)?;
-        let directory = crate::names::reopen_directory(path.as_fd())?;
-        let mut entries = Vec::new();
-        let mut listing_bytes = 0;
-        let mut children = Vec::new();
-        for name in names_of(&directory)? {
-            if tree.hidden(inode.id, &name) {
-                continue;
-            }
-            let (child, stat) = match tree.find_at(directory.as_fd(), inode.id, &name) {
-                Ok(found) => found,
-                Err(e) if e.raw_os_error() == Some(libc::EXDEV) => continue,
-                Err(e) => return Err(e),
-            };
-            let target = match child.kind {
-                FileKind::Symlink => {
-                    let link = tree.path_fd(&child)?;
-                    read_target(link.as_fd(), child.kind)?
-                }
-                _ => Vec::new(),
-            };
-            let (id, kind, rdev) = (child.id, child.kind, stat.st_rdev);
-            listing_bytes += name.len() + target.len() + std::mem::size_of::<Entry>();
-            entries.push(Entry { name, id, kind, rdev, target });
-            children.push(child);
-            if listing_bytes >= LISTING_BYTES {
-                listing_bytes = 0;
-                let entries = std::mem::take(&mut entries);
-                self.put(&Operation::Entries { id: inode.id, entries });
-            }
-        }
-        self.put(&Operation::Entries { id: inode.id, entries });
-        self.put(&Operation::EntriesEnd { id: inode.id });
-        for child in &children {
-            child.bound_session.store(mode.session, Ordering::Release);
-        }
-        let metadata = metadata_of(path.as_fd())?;
-        self.put_metadata(inode.id, metadata);
-        mark.set(mode.session, Progress::Done);
-        drop(mark);
-        drop(mode);
-        // Last in, first out: a directory is finished before its neighbour is begun.
-        for child in children {
-            self.source.add(tree.clone(), child);
-        }
-        self.file_done();
-        Ok(Ok(()))
-    }
-
-    fn attributes_only(
-        &mut self,
-        tree: &Arc<Tree>,
-        inode: &Arc<Inode>,
-    ) -> io::Result<Result<(), Over>> {
-        let mode = self.engine.mode.read();
-        if self.current(&mode).is_err() {
-            return Ok(Err(Over));
-        }
-        let mut mark = inode.order.lock();
-        if mark.progress(mode.session) != Progress::Done {
-            let metadata = metadata_of(tree.path_fd(inode)?.as_fd())?;
-            self.put_metadata(inode.id, metadata);
-            mark.set(mode.session, Progress::Done);
-        }
-        self.file_done();
-        Ok(Ok(()))
-    }
-
-    fn begin_file(&mut self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> io::Result<Result<(), Over>> {
-        let mode = self.engine.mode.read();
-        if self.current(&mode).is_err() {
-            return Ok(Err(Over));
-        }
-        let mut mark = inode.order.lock();
-        if mark.progress(mode.session) != Progress::Untouched {
-            return Ok(Ok(()));
-        }
-        let fd = tree.open_file(inode, libc::O_RDONLY | libc::O_NOATIME)?;
-        let size = crate::tree::size_of(fd.as_fd())?;
-        self.put(&Operation::FileBegin { id: inode.id, size });
-        if size == 0 {
-            let metadata = metadata_of(fd.as_fd())?;
-            self.put_metadata(inode.id, metadata);
-            mark.set(mode.session, Progress::Done);
-            self.file_done();
-            return Ok(Ok(()));
-        }
-        // Answers that are under way for an older file of this number are not about this one.
-        let trust = !self.active.contains_key(&inode.id);
-        mark.set(mode.session, Progress::Copying { cursor: 0, trust });
-        drop(mark);
-        drop(mode);
-        let (tree, inode) = (tree.clone(), inode.clone());
-        let id = inode.id;
-        let active = Active { tree, inode, fd, asked_up_to: 0, ask_up_to: size };
-        self.active.insert(id, active);
-        self.asking.push_back(id);
-        Ok(Ok(()))
-    }
-
-    /// Asks for the checksum of the file's next zone. False: all of it has been asked for.
-    fn ask(&mut self, id: FileId) -> Result<bool, Over> {
-        let Some(active) = self.active.get_mut(&id) else { return Ok(false) };
-        let offset = active.asked_up_to;
-        let length = ZONE_BYTES.min(active.ask_up_to.saturating_sub(offset)) as u32;
-        if length == 0 {
-            return Ok(false);
-        }
-        active.asked_up_to = offset + u64::from(length);
-        let mode = self.engine.mode.read();
-        self.current(&mode)?;
-        self.put(&Operation::AskChecksum { id, offset, length });
-        self.asked += 1;
-        Ok(true)
-    }
-
-    /// The secondary's checksum of a zone has come: send the zone if it differs, and go on.
-    fn compare(&mut self, answer: Answered) -> Result<(), Over> {
-        let Some(active) = self.active.get(&answer.id) else { return Ok(()) };
-        let (tree, inode) = (active.tree.clone(), active.inode.clone());
-        let mode = self.engine.mode.read();
-        self.current(&mode)?;
-        let mut mark = inode.order.lock();
-        let Progress::Copying { cursor, trust } = mark.progress(mode.session) else {
-            return Ok(());
-        };
-        let end = answer.offset + u64::from(answer.length);
-        if answer.offset <= cursor && end > cursor {
-            if let Err(e) = self.send_zone(active, &answer, trust) {
-                self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id));
-                return Ok(());
-            }
-            mark.set(mode.session, Progress::Copying { cursor: end, trust });
-        }
-        let Some(active) = self.active.get_mut(&answer.id) else { return Ok(()) };
-        let size = crate::tree::size_of(active.fd.as_fd()).unwrap_or(0);
-        let Progress::Copying { cursor, .. } = mark.progress(mode.session) else { return Ok(()) };
-        if cursor >= size {
-            if let Ok(metadata) = metadata_of(active.fd.as_fd()) {
-                self.put_metadata(inode.id, metadata);
-            }
-            mark.set(mode.session, Progress::Done);
-            self.active.remove(&answer.id);
-            self.file_done();
-        } else if end >= active.asked_up_to.min(active.ask_up_to) {
-            // It grew, or was moved within itself: ask on from the cursor.
-            active.ask_up_to = size;
-            active.asked_up_to = cursor;
-            self.asking.push_back(answer.id);
-        }
-        drop(mark);
-        drop(mode);
-        drop(tree);
-        self.slow_down();
-        Ok(())
-    }
-
-    fn send_zone(&self, active: &Active, answer: &Answered, trust: bool) -> io::Result<()> {
-        let (id, offset) = (answer.id, answer.offset);
-        let figures = &self.source.figures;
-        figures.bytes_done.fetch_add(u64::from(answer.length), Ordering::Relaxed);
-        let hole = only_hole(active.fd.as_fd(), offset, u64::from(answer.length));
-        if hole {
-            if !(trust && answer.holes_only) {
-                let data = ZoneData::Hole(u64::from(answer.length));
-                self.put(&Operation::Zone { id, offset, data });
-            }
-            return Ok(());
-        }
-        let mut zone = vec![0; answer.length as usize];
-        let got = read_fully(active.fd.as_fd(), offset, &mut zone)?;
-        let same = trust && !answer.holes_only && checksum(&zone[..got]) == answer.checksum;
-        if !same && got > 0 {
-            self.put(&Operation::Zone { id, offset, data: ZoneData::Bytes(&zone[..got]) });
-            figures.bytes_sent.fetch_add(got as u64, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Keeps to the bandwidth that was permitted.
-    fn slow_down(&mut self) {
-        let Some(limit) = self.engine.config.resync_limit_bytes_per_s else { return };
-        let sent = self.source.figures.bytes_sent.load(Ordering::Relaxed);
+    /// Sleeps as long as it takes to keep to the bandwidth that was permitted.
+    pub fn keep_pace(&self, limit_bytes_per_s: Option<u64>) {
+        let Some(limit) = limit_bytes_per_s else { return };
+        let sent = self.figures.bytes_sent.load(Ordering::Relaxed);
         let due = Duration::from_secs_f64(sent as f64 / limit as f64);
-        let ahead = due.saturating_sub(self.source.begun.elapsed());
-        if sent > self.slept_for && !ahead.is_zero() {
-            self.slept_for = sent;
-            std::thread::sleep(ahead.min(Duration::from_secs(1)));
-        }
-    }
-
-    /// Everything has been compared: the secondary's copy is whole once it has heard that.
-    fn end(&mut self) -> Result<bool, Over> {
-        let (told, done) = sync_channel(1);
-        {
-            let mut mode = self.engine.mode.write();
-            self.current(&mode)?;
-            // No change is under way now; what it added to the queue is there to be seen.
-            if !self.source.queue.lock().todo.is_empty() {
-                return Ok(false);
-            }
-            // From the moment it adopts this generation the secondary may take over: so this node
-            // must not believe, after a crash, that only it can have the newest data.
-            if let Err(text) = self.engine.record(|g| g.sole = false) {
-                self.engine.note_failed("io_error", &text);
-                return Err(Over);
-            }
-            let generation = self.engine.generation();
-            let (current, history) = (generation.current, generation.history.clone());
-            let wake = Reply::Wake(Box::new(move || {
-                let _ = told.send(());
-            }));
-            let end = Operation::ResyncEnd { generation: current, history };
-            self.engine.outbox.put(&end, Some(wake));
-            mode.full = true;
-        }
-        loop {
-            match done.recv_timeout(LOOK_UP_EVERY) {
-                Ok(()) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.current(&self.engine.mode.read())?;
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(Over),
-            }
-        }
-        let mode = self.engine.mode.read();
-        self.current(&mode)?;
-        if let Err(text) = self.engine.record(|g| *g = g.shared()) {
-            self.engine.note_failed("io_error", &text);
-            return Err(Over);
-        }
-        for tree in &self.engine.trees {
-            tree.set_keep_all(false);
-        }
-        drop(mode);
-        self.engine.facts.lock().peer_up_to_date = true;
-        *self.engine.source.lock() = None;
-        self.engine.touch();
-        let seconds = self.source.begun.elapsed().as_secs_f64();
-        let sent = self.source.figures.bytes_sent.load(Ordering::Relaxed);
-        tracing::info!(
-            seconds,
-            bytes_sent = sent,
-            "the resync has ended: the secondary is up to date"
-        );
-        Ok(true)
-    }
-}
-
-fn metadata_of(path: BorrowedFd<'_>) -> io::Result<Metadata> {
-    let stat = rfs::fstat(path)?;
-    Ok(Metadata {
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        size: stat.st_size as u64,
-        mtime: mtime_of(&stat),
-        xattrs: xattrs::read_all(path)?,
-    })
-}
-
-/// Checksum of a zone's contents.
-pub fn checksum(data: &[u8]) -> u128 {
-    xxhash_rust::xxh3::xxh3_128(data)
-}
-
-/// Is there no data in this range?
-pub fn only_hole(fd: BorrowedFd<'_>, offset: u64, length: u64) -> bool {
-    match rfs::seek(fd, rfs::SeekFrom::Data(offset)) {
-        Ok(data) => data >= offset + length,
-        Err(rustix::io::Errno::NXIO) => true,
-        Err(_) => false,
+        let ahead = due.saturating_sub(self.begun.elapsed());
+        std::thread::sleep(ahead.min(Duration::from_secs(1)));
     }
 }

@@ -164,8 +164,9 @@ pub fn list_xattr(path: &CStr, names: &mut [u8]) -> io::Result<usize> {
     checked(result)
 }
 
-/// Locks the process in memory, marks it as part of the reclaim path and spares it from the
-/// out-of-memory killer, and lets it open as many files as it may. Each is best effort: a lab or container may not permit it.
+/// Locks the process in memory, marks it as part of the reclaim path, spares it from the
+/// out-of-memory killer, and lets it open as many files as it may. Each is best effort: a lab or
+/// container may not permit it.
 pub fn protect_process() {
     const PR_SET_IO_FLUSHER: libc::c_int = 57;
     const MCL_CURRENT_FUTURE_ONFAULT: libc::c_int = 1 | 2 | 4;

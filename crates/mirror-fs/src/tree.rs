@@ -198,10 +198,7 @@ impl Tree {
 
     /// As `find`, in a directory that is already open.
     pub fn find_at(
-        &self,
-        directory: BorrowedFd<'_>,
-        parent: FileId,
-        name: &[u8],
+        &self, directory: BorrowedFd<'_>, parent: FileId, name: &[u8],
     ) -> io::Result<(Arc<Inode>, Stat)> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rfs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;

@@ -43,22 +43,14 @@ impl Folder {
     /// Files of a node whose certificate has these names, issued by `issuer`, that trusts
     /// `trusted`.
     fn node(
-        &self,
-        node: &str,
-        names: &[String],
-        issuer: &Authority,
-        trusted: &Authority,
+        &self, node: &str, names: &[String], issuer: &Authority, trusted: &Authority,
     ) -> TlsFiles {
         let params = CertificateParams::new(names).unwrap();
         self.issued(node, params, issuer, trusted)
     }
 
     fn issued(
-        &self,
-        node: &str,
-        mut params: CertificateParams,
-        issuer: &Authority,
-        trusted: &Authority,
+        &self, node: &str, mut params: CertificateParams, issuer: &Authority, trusted: &Authority,
     ) -> TlsFiles {
         params.distinguished_name.push(DnType::CommonName, node);
         let key = KeyPair::generate().unwrap();

@@ -26,8 +26,7 @@ fn run(py: Python<'_>, config_path: PathBuf) -> i32 {
 /// How two generation objects (as in the status of an engine) compare: a word of the interface.
 #[pyfunction]
 fn compare_generations(
-    mine: &Bound<'_, PyDict>,
-    theirs: &Bound<'_, PyDict>,
+    mine: &Bound<'_, PyDict>, theirs: &Bound<'_, PyDict>,
 ) -> PyResult<&'static str> {
     let mine = generation_from("mine", mine)?;
     let theirs = generation_from("theirs", theirs)?;
@@ -41,8 +40,7 @@ fn version() -> &'static str {
 }
 
 fn generation_from(
-    which: &str,
-    object: &Bound<'_, PyDict>,
+    which: &str, object: &Bound<'_, PyDict>,
 ) -> PyResult<mirror_core::generation::Generation> {
     let text: String = object.py().import("json")?.call_method1("dumps", (object,))?.extract()?;
     let wrong = |why: String| {

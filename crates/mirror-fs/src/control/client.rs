@@ -152,10 +152,7 @@ fn with_status(shared: &Shared) -> Map<String, Value> {
 
 /// Run a command that waits on a thread of its own, which also sends the answer.
 fn carry_out_aside(
-    id: &Value,
-    request: request::Request,
-    client: &Arc<Client>,
-    shared: &Arc<Shared>,
+    id: &Value, request: request::Request, client: &Arc<Client>, shared: &Arc<Shared>,
 ) -> Result<(), Refusal> {
     if client.waiting.fetch_add(1, Ordering::AcqRel) >= MAX_WAITING {
         client.waiting.fetch_sub(1, Ordering::AcqRel);

@@ -23,9 +23,7 @@ pub fn encode_operation(sequence: Sequence, operation: &Operation<'_>, out: &mut
 /// Append the frame of an operation without its bulk data, and return that data, which follows on
 /// the wire. Operations without bulk data are written whole. Panics on one that does not [`fits`].
 pub fn encode_operation_split<'a>(
-    sequence: Sequence,
-    operation: &Operation<'a>,
-    out: &mut Vec<u8>,
+    sequence: Sequence, operation: &Operation<'a>, out: &mut Vec<u8>,
 ) -> Option<&'a [u8]> {
     let start = begin_frame(kind_of(operation), sequence, out);
     let mut writer = Writer(out);
