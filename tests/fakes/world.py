@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from tests.fakes.engine_model import EngineModel, finish_copy, link, relation
-from twofold.errors import MirrorRefused, StartFailed, TwofoldError
+from twofold.errors import MirrorFailed, MirrorRefused, StartFailed, TwofoldError
 from twofold.machine.actions import (
     Action,
     AnnounceAddress,
@@ -82,6 +82,7 @@ class World:
         self.flow_passes = True
         self.hold_copies = False
         self.frozen: set[str] = set()
+        self.broken_engines: set[str] = set()
         self.acknowledged = 0
         self.machines: dict[str, Machine] = {}
         self.settings = settings
@@ -225,6 +226,8 @@ class World:
             raise MirrorRefused("gone", "the engine is gone")
         match action:
             case EnsureEngine():
+                if m.name in self.broken_engines:
+                    raise MirrorFailed("the directory /srv/files does not exist")
                 engine.start()
             case BecomePrimary(alone=alone, first=first, force=force, epoch=epoch):
                 engine.become_primary(epoch, alone, first, force)

@@ -250,6 +250,27 @@ def frozen_primary() -> World:
     return world
 
 
+def failover_off() -> World:
+    """With failover = false a person decides."""
+    world = pair(failover=False)
+    world.power_cut("a")
+    world.pass_time(4)
+    world.note(world.picture())
+    world.note(world.ask("b", PrimAsked()))
+    return world
+
+
+def engine_does_not_start_at_boot() -> World:
+    """Nobody waits for the answer: it is tried again, then the module stops with an alarm."""
+    world = pair()
+    world.power_cut("b")
+    world.pass_time(4)
+    world.broken_engines.add("b")
+    world.boot("b")
+    world.pass_time(20)
+    return world
+
+
 STORIES: tuple[Callable[[], World], ...] = (
     first_start,
     swap,
@@ -271,6 +292,8 @@ STORIES: tuple[Callable[[], World], ...] = (
     daemon_restarts,
     engine_dies,
     frozen_primary,
+    failover_off,
+    engine_does_not_start_at_boot,
 )
 
 

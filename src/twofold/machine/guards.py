@@ -94,6 +94,7 @@ engine_primary = seen(
     "the engine is primary", lambda v: v.engine is not None and v.engine.role == "primary"
 )
 wanted = seen("it was started before", lambda v: v.wanted)
+asked_for = seen("a person waits for it", lambda v: v.asked)
 from_stop = seen("it was stopped before", lambda v: v.from_stop)
 stop_wished = wished(Wish.STOP)
 
@@ -213,7 +214,7 @@ equals = seen(
 )
 strangers = seen("the data have nothing in common", lambda v: v.relation is Relation.UNRELATED)
 must_compare = seen(
-    "there are new generations to compare", lambda v: _pair(v) not in (None, v.asked)
+    "there are new generations to compare", lambda v: _pair(v) not in (None, v.compared)
 )
 peer_follows = seen("the peer is secondary", lambda v: links.peer_idle(v, State.SECOND))
 granted = seen(

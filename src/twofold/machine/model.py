@@ -177,6 +177,7 @@ class View:
     job: Job | None = None
     wish: Wish = Wish.NONE
     wanted: bool = False  # a person started it: start it again after a reboot
+    asked: bool = False  # a person waits for this start: what fails is answered, not retried
     from_stop: bool = False  # `prim` came in STOP: refused, it goes back there
     epoch: int = 0
     claim: int = 0
@@ -192,7 +193,7 @@ class View:
     loops_s: tuple[float, ...] = ()
     failed_at_s: float | None = None
     rest_until_s: float = 0.0
-    asked: tuple[str, str] = ("", "")  # generations last given to the engine to compare
+    compared: tuple[str, str] = ("", "")  # generations last given to the engine to compare
     trouble: str = ""  # the last thing that went wrong here, for people
     failovers: int = 0
 

@@ -81,7 +81,8 @@ def _failed_here(view: View, event: Event) -> View:
     return _trouble(replace(view, failed_at_s=view.now_s), event)
 
 
-NOT_FROM_STOP = Note("was started", lambda v, _e: replace(v, from_stop=False))
+NOT_FROM_STOP = Note("was started", lambda v, _e: replace(v, from_stop=False, asked=False))
+ASKED_FOR = Note("a person waits for it", lambda v, _e: replace(v, asked=True))
 WANTED = Note("wanted", lambda v, _e: replace(v, wanted=True))
 UNWANTED = Note("not wanted", _unwanted)
 FROM_STOP = Note("came from STOP", lambda v, _e: replace(v, from_stop=True))
@@ -105,5 +106,5 @@ ANNOUNCE_ALONE = Note(
 )
 NOT_ALONE = Note("nothing announced", lambda v, _e: replace(v, going_alone=0))
 OUTDATE_ASKED = Note("outdating asked", lambda v, _e: replace(v, outdate_asked=v.peer_alone_epoch))
-ASKED = Note("asked", lambda v, _e: replace(v, asked=fingerprint(v), relation=None))
-FORGET_ASKED = Note("compare again", lambda v, _e: replace(v, asked=("", ""), relation=None))
+ASKED = Note("asked", lambda v, _e: replace(v, compared=fingerprint(v), relation=None))
+FORGET_ASKED = Note("compare again", lambda v, _e: replace(v, compared=("", ""), relation=None))

@@ -106,6 +106,17 @@ FOLLOWING_ASKED: tuple[Rule, ...] = (
     Rule(
         given=(SECOND,),
         on=(PrimAsked,),
+        when=(g.peer_lost | g.peer_left) & g.copy_is_current & ~g.takes_over,
+        then=ALONE,
+        job=Job.SERVING,
+        do=TAKE_ALONE,
+        sets=TAKE_OVER_NOTES,
+        severity=Severity.ALARM,
+        because="failover is off; {by} decided that {node} takes over from {peer}",
+    ),
+    Rule(
+        given=(SECOND,),
+        on=(PrimAsked,),
         answer=Answer.REFUSE,
         because="prim refused: {node} follows {peer} and decides within {timeout} by itself",
     ),

@@ -122,6 +122,15 @@ WAIT_JOBS: tuple[Rule, ...] = (
     Rule(
         given=(WAIT,),
         on=(JobFailed,),
+        when=g.ended(Job.STARTING) & ~g.asked_for & ~g.loops_spent,
+        ends_job=True,
+        sets=(n.REST,),
+        severity=Severity.ALARM,
+        because="the engine did not start ({text}); it is tried again",
+    ),
+    Rule(
+        given=(WAIT,),
+        on=(JobFailed,),
         when=g.ended(Job.STARTING),
         then=STOP,
         ends_job=True,

@@ -5,7 +5,7 @@ They stand in `twofold state`, the console and every alarm, so they name nodes, 
 
 from __future__ import annotations
 
-from twofold.machine.links import link_up, peer_heard, peer_serving
+from twofold.machine.links import link_up, peer_heard, peer_lost, peer_serving
 from twofold.machine.model import Engine, State, View, Wish, copy_current
 from twofold.machine.standing import Standing, standing
 
@@ -16,6 +16,16 @@ def explain(view: View, module: str) -> tuple[str, str]:
     """(what is going on, what to do next)."""
     if view.job is not None:
         return _capital(f"{view.settings.node} is {view.job.value}.") + _trouble(view), _patience()
+    sentence, mend = _at_rest(view, module)
+    engine = view.engine
+    if engine is not None and engine.failed is not None:
+        text = engine.failed_text or engine.failed
+        mend = f"Mend that, then on this node: twofold stop {module}; twofold start {module}"
+        return f"{sentence} {_sentence(_capital(text))}", mend
+    return sentence, mend
+
+
+def _at_rest(view: View, module: str) -> tuple[str, str]:
     match view.state:
         case State.STOP:
             return _stopped(view, module)
@@ -26,7 +36,7 @@ def explain(view: View, module: str) -> tuple[str, str]:
         case State.PRIM:
             return _prim(view)
         case State.SECOND:
-            return _second(view)
+            return _second(view, module)
 
 
 def _stopped(view: View, module: str) -> tuple[str, str]:
@@ -103,8 +113,11 @@ def _prim(view: View) -> tuple[str, str]:
     return f"Serving; {peer} has everything.", NOTHING
 
 
-def _second(view: View) -> tuple[str, str]:
+def _second(view: View, module: str) -> tuple[str, str]:
     peer = view.settings.peer
+    if peer_lost(view) and copy_current(view) and not view.settings.failover:
+        text = f"{peer} is lost, this copy is current, and failover is off: nobody serves."
+        return text, f"To serve here: twofold prim {module}"
     if view.offer is not None:
         return f"The service was handed to {peer}, which is about to take it.", _patience()
     if not link_up(view):
@@ -112,7 +125,8 @@ def _second(view: View) -> tuple[str, str]:
         text = f"The replication link to {peer} is down. {state}{_refused(view)}"
         return text, f"See that the network to {peer} works."
     if copy_current(view):
-        return f"This copy is current; this node takes over when {peer} is lost.", NOTHING
+        then = "takes over" if view.settings.failover else "may take over (failover is off)"
+        return f"This copy is current; this node {then} when {peer} is lost.", NOTHING
     return f"Receiving a copy from {peer}{_copying(view.engine)}.", _patience()
 
 

@@ -79,7 +79,7 @@ def absorb(view: View, event: Event, now_s: float) -> View:
         case EngineChanged(engine=engine):
             return _learn(view, engine)
         case EngineGone(text=text):
-            return replace(view, engine=None, engine_gone=text, relation=None, asked=("", ""))
+            return replace(view, engine=None, engine_gone=text, relation=None, compared=("", ""))
         case Found(engine=engine) if engine is not None:
             return _learn(view, engine)
         case RelationKnown(relation=relation):
@@ -117,7 +117,7 @@ def _hear(view: View, report: Report) -> View:
         grants=_grant(view, report),
         peer_alone_epoch=max(view.peer_alone_epoch, alone_epoch),
         relation=None if report.generation is None else view.relation,
-        asked=("", "") if report.generation is None else view.asked,
+        compared=("", "") if report.generation is None else view.compared,
         split_seen=view.split_seen and report.serving,
     )
 
