@@ -11,10 +11,10 @@ from twofold.lab.compare import compare_trees
 SETTLED_WITHIN_S = 3.0
 
 
-def same(pair: Pair) -> None:
+def same(pair: Pair, below: str = "") -> None:
     until = time.monotonic() + SETTLED_WITHIN_S
     while True:
-        differences = compare_trees(pair.a.raw, pair.b.raw).differences
+        differences = compare_trees(pair.a.raw / below, pair.b.raw / below).differences
         only_times = all(difference.what == "mtime" for difference in differences)
         if not differences or not only_times or time.monotonic() > until:
             assert not differences, differences[:10]

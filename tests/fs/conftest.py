@@ -1,3 +1,5 @@
+"""Places on a disk's file system for the engines of a test."""
+
 from __future__ import annotations
 
 import os
@@ -13,12 +15,27 @@ import pytest
 from tests.fs.engines import Pair
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
+def new_home() -> Path:
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("needs root and /dev/fuse")
     # Not under /tmp: that may be a tmpfs, and the trees should lie on a disk's file system.
-    yield Path(tempfile.mkdtemp(prefix="twofold-fs-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="twofold-fs-", dir="/var/tmp"))
+    home.chmod(0o755)  # other users come to the trees below
+    return home
+
+
+@pytest.fixture
+def home() -> Path:
+    return new_home()
+
+
+@pytest.fixture(scope="module")
+def module_home() -> Iterator[Path]:
+    """For engines that serve all tests of a module; it goes when they have left it."""
+    home = new_home()
+    yield home
+    if not any(line.split()[1].startswith(str(home)) for line in Path("/proc/mounts").open()):
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

@@ -81,9 +81,11 @@ pub fn write_fully(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> io::Result<u
     Ok(done)
 }
 
-/// Clears set-user-id and set-group-id as a write by a person would; returns the new mtime.
-pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<FileTime> {
+/// Clears set-user-id and set-group-id as a write by a person would; returns the new mtime, and
+/// whether there was something to clear.
+pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<(FileTime, bool)> {
     let stat = rfs::fstat(fd)?;
+    let mut dropped = false;
     if kill {
         let mut mode = stat.st_mode & 0o7777 & !libc::S_ISUID;
         if mode & libc::S_IXGRP != 0 {
@@ -91,14 +93,15 @@ pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<FileTime> {
         }
         if mode != stat.st_mode & 0o7777 {
             rfs::fchmod(fd, rfs::Mode::from_raw_mode(mode))?;
+            dropped = true;
         }
     }
-    Ok(mtime_of(&stat))
+    Ok((mtime_of(&stat), dropped))
 }
 
 pub fn truncate(fd: BorrowedFd<'_>, size: u64, kill_suid: bool) -> io::Result<FileTime> {
     rfs::ftruncate(fd, size)?;
-    drop_suid(fd, kill_suid)
+    drop_suid(fd, kill_suid).map(|(mtime, _)| mtime)
 }
 
 /// Sets what `change` names, in the order in which the kernel's own side effects stay right:

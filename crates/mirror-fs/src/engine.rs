@@ -201,7 +201,8 @@ impl Engine {
         let mode = self.mode.read();
         if inode.bound(mode.session) && mode.full {
             let _order = inode.order.lock();
-            if inode.unused() {
+            // Unless its number means another file by now, which the secondary knows already.
+            if inode.unused() && inode.bound(mode.session) {
                 self.outbox.put(&Operation::Unbind { ids: vec![inode.id] }, None);
                 inode.bound_session.store(0, Ordering::Release);
             }
@@ -269,6 +270,14 @@ impl Engine {
             self.changed.wait_for(&mut version, timeout);
         }
         *version
+    }
+
+    /// The kernel has to ask again for this file's attributes.
+    pub(crate) fn attributes_changed(&self, tree: &Tree, inode: &Inode) {
+        let notifiers = self.notifiers.get();
+        if let Some(notifier) = notifiers.and_then(|all| all.get(tree.index as usize)) {
+            let _ = notifier.inval_inode(fuser::INodeNo(inode.number()), -1, 0);
+        }
     }
 
     /// Drops everything that the kernel remembers of the trees: after a change of role it may be

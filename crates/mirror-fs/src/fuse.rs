@@ -358,8 +358,9 @@ impl fuser::Filesystem for Mounted {
         answer_xattr(reply, size, reading::get_xattr(&self.tree, ino.0, name.as_bytes()));
     }
 
-    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        answer_xattr(reply, size, reading::list_xattr(&self.tree, ino.0));
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let trusted = req.uid() == ROOT_UID;
+        answer_xattr(reply, size, reading::list_xattr(&self.tree, ino.0, trusted));
     }
 
     fn fallocate(
@@ -374,6 +375,11 @@ impl fuser::Filesystem for Mounted {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32,
         reply: ReplyLseek,
     ) {
+        if self.engine.config.sync == SyncPolicy::Fsync {
+            // The kernel asks before it brings out what it holds back: data would be taken for
+            // holes. With this answer it takes holes for data, which is always right.
+            return reply.error(Errno::ENOSYS);
+        }
         let found = self.engine.files.file(fh.0).and_then(|file| {
             let from = match whence {
                 libc::SEEK_DATA => rustix::fs::SeekFrom::Data(offset as u64),

@@ -118,10 +118,10 @@ pub fn time_of(time: TimeOrNow) -> FileTime {
             FileTime { seconds: after.as_secs() as i64, nanoseconds: after.subsec_nanos() }
         }
         Err(before) => {
+            // fuser takes the nanoseconds off where the kernel means them to be added.
             let before = before.duration();
-            let nanoseconds = (1_000_000_000 - before.subsec_nanos()) % 1_000_000_000;
-            let borrow = i64::from(nanoseconds != 0);
-            FileTime { seconds: -(before.as_secs() as i64) - borrow, nanoseconds }
+            let nanoseconds = before.subsec_nanos();
+            FileTime { seconds: -(before.as_secs() as i64), nanoseconds }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use mirror_core::message::{AttributeChange, Operation};
+use mirror_core::message::{AttributeChange, FileKind, Operation};
 use parking_lot::MutexGuard;
 use rustix::fs as rfs;
 
@@ -145,7 +145,13 @@ impl Engine {
         let written = write_fully(file.fd.as_fd(), write.offset, write.data)
             .and_then(|count| Ok((count, drop_suid(file.fd.as_fd(), write.kill_suid)?)));
         let (count, mtime) = match written {
-            Ok(written) => written,
+            Ok((count, (mtime, dropped))) => {
+                if dropped {
+                    // Or the kernel would run the changed program with its owner's rights.
+                    self.attributes_changed(tree, &inode);
+                }
+                (count, mtime)
+            }
             Err(error) => {
                 drop(mark);
                 answer(self.failure(&error));
@@ -235,7 +241,11 @@ impl Engine {
     ) -> io::Result<Done> {
         let inode = tree.inode(number)?;
         let (mut mark, known) = self.ordered(mode, tree, &inode);
-        let path = tree.path_fd(&inode)?;
+        let path = match tree.path_fd(&inode) {
+            Ok(path) => path,
+            Err(error) if size.is_none() => return gone(tree, &inode, &change, error),
+            Err(error) => return Err(error),
+        };
         if let Some(size) = size {
             let mtime = match file.and_then(|file| self.files.file(file).ok()) {
                 Some(file) => truncate(file.fd.as_fd(), size, kill_suid)?,
@@ -316,6 +326,22 @@ impl Engine {
         let _ = tree;
         Ok((file.inode.clone(), file))
     }
+}
+
+/// With a write-back cache the kernel brings the times of a file out late, even when the file has
+/// lost its last name meanwhile. There is nothing to set then, and that is no error.
+fn gone(
+    tree: &Tree, inode: &Inode, change: &AttributeChange, error: io::Error,
+) -> io::Result<Done> {
+    let only_times = change.mode.is_none() && change.uid.is_none() && change.gid.is_none();
+    let regular = inode.kind == FileKind::Regular;
+    if error.raw_os_error() != Some(libc::ESTALE) || !only_times || !regular {
+        return Err(error);
+    }
+    let mut stat = rfs::fstat(tree.root_fd())?;
+    (stat.st_ino, stat.st_nlink, stat.st_size) = (inode.number(), 0, 0);
+    stat.st_mode = libc::S_IFREG;
+    Ok(Done::Attributes(stat))
 }
 
 struct Write<'a> {

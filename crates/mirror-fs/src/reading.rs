@@ -45,11 +45,17 @@ pub fn get_xattr(tree: &Tree, number: u64, name: &[u8]) -> io::Result<Vec<u8>> {
     xattrs::grow(|buffer| sys::get_xattr(&path, &name, buffer))
 }
 
-pub fn list_xattr(tree: &Tree, number: u64) -> io::Result<Vec<u8>> {
+/// Those of the `trusted` kind are shown to an administrator only.
+pub fn list_xattr(tree: &Tree, number: u64, trusted: bool) -> io::Result<Vec<u8>> {
     let inode = tree.inode(number)?;
     let fd = tree.path_fd(&inode)?;
     let path = sys::proc_path(fd.as_fd());
-    xattrs::grow(|buffer| sys::list_xattr(&path, buffer))
+    let names = xattrs::grow(|buffer| sys::list_xattr(&path, buffer))?;
+    if trusted {
+        return Ok(names);
+    }
+    let shown = names.split_inclusive(|b| *b == 0).filter(|name| !name.starts_with(b"trusted."));
+    Ok(shown.flatten().copied().collect())
 }
 
 pub fn open_directory(engine: &Engine, tree: &Tree, number: u64) -> io::Result<u64> {

@@ -226,12 +226,19 @@ impl Tree {
             return Ok(root);
         }
         let number = number_of(stat);
-        let mut table = self.table.lock();
-        if let Some(known) = table.get(&number) {
-            if known.handle == handle {
-                return Ok(known.clone());
-            }
-        }
+        let mut table = loop {
+            let table = self.table.lock();
+            let old = match table.get(&number) {
+                Some(known) if known.handle == handle => return Ok(known.clone()),
+                Some(old) if old.bound_session.load(Ordering::Acquire) != 0 => old.clone(),
+                _ => break table,
+            };
+            drop(table);
+            // The number means a new file now. From here on nobody tells the secondary to forget
+            // it for the old file's sake: that would come after it was told of the new one.
+            let _order = old.order.lock();
+            old.bound_session.store(0, Ordering::Release);
+        };
         let id = FileId::new(self.index, number);
         let fresh = self.new_inode(id, handle, kind_of(stat.st_mode));
         if let Some(old) = table.get(&number) {

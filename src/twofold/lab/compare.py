@@ -86,7 +86,7 @@ def _all_names(left: Path, right: Path) -> Iterator[Path]:
         yield path
         names: set[str] = set()
         for place in (left / path, right / path):
-            if place.is_dir() and not place.is_symlink():
+            if not place.is_symlink() and place.is_dir():
                 names.update(entry.name for entry in place.iterdir())
         if path == Path():
             names.discard(ASIDE)
