@@ -7,7 +7,7 @@ import time
 from tests.fs.engines import Pair
 from twofold.lab.compare import compare_trees
 
-# The secondary sets the primary's modification times when the stream is quiet (a tenth of a second).
+# The secondary sets the primary's modification times when the stream is quiet (for 0.1 s).
 SETTLED_WITHIN_S = 3.0
 
 

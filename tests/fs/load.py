@@ -98,14 +98,14 @@ class RandomLoad:
         os.link(self.name(), self.name(), follow_symlinks=False)
 
     def symlink(self) -> None:
-        os.symlink("target" + "x" * self.rng.randrange(50), self.name())
+        self.name().symlink_to("target" + "x" * self.rng.randrange(50))
 
     def truncate(self) -> None:
         os.truncate(self.name(), self.rng.choice([0, 10, 5000, 200_000]))
 
     def attributes(self) -> None:
         name = self.name()
-        os.chmod(name, self.rng.choice([0o600, 0o644, 0o755]))
+        name.chmod(self.rng.choice([0o600, 0o644, 0o755]))
         os.utime(name, ns=(1, self.rng.randrange(10**18)))
         os.chown(name, self.rng.randrange(3), self.rng.randrange(3))
 

@@ -1,4 +1,4 @@
-"""Resync while the application writes: whatever stood on the other side, both copies end up equal."""
+"""Resync while the application writes: whatever was on the other side, both copies become equal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @contextmanager
-def loaded(root: Path, seed: int) -> Iterator[RandomLoad]:
+def loaded(root: Path, seed: int) -> Generator[RandomLoad]:
     """Random changes of all kinds by two threads, while the block runs."""
     loads = [RandomLoad(root, seed * 2 + n) for n in (0, 1)]
     stop = threading.Event()
@@ -49,7 +49,7 @@ def test_first_resync_of_a_tree_with_everything_in_it(pair: Pair) -> None:
     (tree / "dir with spaces").mkdir()
     (tree / "bytes").mkdir()
     Path(os.fsdecode(os.fsencode(tree / "bytes") + b"/\xff\xfe\n")).write_text("any byte")
-    os.symlink("nowhere/" + "x" * 200, tree / "link")
+    (tree / "link").symlink_to("nowhere/" + "x" * 200)
     os.mkfifo(tree / "fifo")
     os.mknod(tree / "null", 0o20666, os.makedev(1, 3))
     with (tree / "sparse").open("wb") as file:
@@ -59,7 +59,7 @@ def test_first_resync_of_a_tree_with_everything_in_it(pair: Pair) -> None:
     os.setxattr(tree / "sparse", "user.note", b"\x00\x01")
     os.setxattr(tree / "sparse", "trusted.note", b"t")
     os.chown(tree / "sparse", 1234, 4321)
-    os.chmod(tree / "sparse", 0o4751)
+    (tree / "sparse").chmod(0o4751)
     os.link(tree / "sparse", tree / "bytes" / "another name")
     os.utime(tree / "dir with spaces", ns=(1, 1_234_567_890_123_456_789))
     # What stands in the way on the other side.

@@ -163,7 +163,8 @@ def test_a_short_cut_of_the_link_is_resumed_without_a_resync(pair: Pair) -> None
             time.sleep(0.2)
             pair.b.command("become_secondary", epoch=pair.epoch)
             # A second connection from the same node takes the place of the first: a cut.
-            os.system(f"ss -K dport = {pair.a.config['listen'][0].split(':')[1]} >/dev/null 2>&1")
+            port = pair.a.config["listen"][0].split(":")[1]
+            subprocess.run(["ss", "-K", "dport", "=", port], capture_output=True)
         time.sleep(0.5)
     finally:
         stop.set()

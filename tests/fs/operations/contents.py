@@ -50,10 +50,11 @@ def shared_mappings(root: Path) -> object:
 def private_mappings(root: Path) -> object:
     file = root / "file"
     file.write_bytes(b"-" * BLOCK)
-    with file.open("r+b") as opened_file:
-        with mmap.mmap(opened_file.fileno(), BLOCK, access=mmap.ACCESS_COPY) as mapping:
-            mapping[0:4] = b"mine"
-            seen = bytes(mapping[0:5])
+    descriptor = os.open(file, os.O_RDWR)
+    with mmap.mmap(descriptor, BLOCK, access=mmap.ACCESS_COPY) as mapping:
+        mapping[0:4] = b"mine"
+        seen = bytes(mapping[0:5])
+    os.close(descriptor)
     return seen, file.read_bytes()[:5]
 
 
@@ -231,9 +232,7 @@ def vectors_and_odd_sizes(root: Path) -> object:
     descriptor = os.open(root / "file", os.O_CREAT | os.O_RDWR)
     sizes = [1, 4095, 4096, 4097, 131_072, 1_048_577, 3_000_000]
     letters = b"abcdefg"
-    written = [
-        os.write(descriptor, letters[at : at + 1] * size) for at, size in enumerate(sizes)
-    ]
+    written = [os.write(descriptor, letters[at : at + 1] * size) for at, size in enumerate(sizes)]
     vector = os.pwritev(descriptor, [b"one", b"", b"three" * 2000], 4000)
     parts = [bytearray(3), bytearray(10), bytearray(20_000)]
     read = os.preadv(descriptor, parts, 3999)

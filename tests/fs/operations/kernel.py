@@ -61,9 +61,7 @@ def handle_of(path: Path) -> bytes:
     """The file's handle, as a server of files would keep it while the file is not open."""
     handle, mount = _Handle(length=128), ctypes.c_int()
     name = os.fsencode(path)
-    _checked(
-        _libc.name_to_handle_at(AT_FDCWD, name, ctypes.byref(handle), ctypes.byref(mount), 0)
-    )
+    _checked(_libc.name_to_handle_at(AT_FDCWD, name, ctypes.byref(handle), ctypes.byref(mount), 0))
     return bytes(handle)
 
 

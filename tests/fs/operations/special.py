@@ -180,7 +180,7 @@ def programs_run(root: Path) -> object:
     shutil.copy("/bin/echo", program)
     script.write_text("#!/bin/sh\necho $0 | wc -c >/dev/null; echo from a script\n")
     script.chmod(0o755)
-    told = [
+    told: list[object] = [
         subprocess.run([str(program), "hello"], capture_output=True, check=True).stdout,
         subprocess.run([str(script)], capture_output=True, check=True).stdout,
     ]

@@ -1,0 +1,1 @@
+"""Programs that people run on a replicated directory, and what they tell of their work."""
