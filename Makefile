@@ -24,7 +24,7 @@ demo: ## the main job in the lab: two nodes, a power cut, nothing lost
 	@$(PY)/twofold lab demo
 
 test: ## every test (needs root and /dev/fuse for the tiers with real mounts)
-	@scripts/setup.sh lab
+	@scripts/setup.sh test
 	$(RUST) cargo test --release --locked $(CRATES)
 	$(PY)/pytest
 

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Makes this checkout ready: Debian packages, Python environment in .venv, Rust build in release mode.
 #
-#   scripts/setup.sh [build|lab|check|bench|kine]
+#   scripts/setup.sh [build|lab|test|check|bench|kine]
 #
 # build: what `twofold` itself needs. lab: also what running nodes on this machine needs (root, FUSE).
-# check: also the linters. bench, kine: also the programs that are compared or tortured.
+# test: also the applications that the tests run on a replicated directory. check: also the linters. bench, kine: also the programs that are compared or tortured.
 #
 # It looks at everything first and says at once what is missing; only then it changes something. When all is
 # there it ends in well under three seconds: each step leaves a stamp in .venv/stamps and is skipped while
@@ -31,7 +31,7 @@ check_machine() {
         refuse "the kernel is $kernel, Twofold needs 5.15 or newer." \
             "Mend: upgrade the distribution (Debian 12, Ubuntu 22.04 or newer), or install its newer kernel."
     fi
-    [ "$purpose" = lab ] || [ "$purpose" = bench ] || [ "$purpose" = kine ] || return 0
+    if [ "$purpose" = build ] || [ "$purpose" = check ]; then return 0; fi
     [ "$(id -u)" = 0 ] || refuse "mounts and network namespaces need root." "Mend: run this as root (sudo make ...)."
     if [ ! -c /dev/fuse ]; then
         modprobe fuse 2>/dev/null || true
@@ -98,6 +98,11 @@ list_missing() {
     need mount has losetup
     need attr has getfattr
     need acl has getfacl
+    if [ "$purpose" = test ]; then
+        need sqlite3 has sqlite3
+        need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
+        need mariadb-server has mariadbd
+    fi
     if [ "$purpose" = bench ]; then
         need fio has fio
         need glusterfs-server has glusterd
@@ -142,8 +147,9 @@ apt_packages() {
             "Mend: install one by rustup, or use Debian 12, Ubuntu 22.04 or newer with updates switched on."
     fi
     say "installing ${missing[*]:-} $rust"
+    # RUNLEVEL: a database that comes here for tests shall not begin to serve.
     # shellcheck disable=SC2086  # the list of Rust packages is meant to be split
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" $rust \
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" $rust \
         >/tmp/twofold-apt.log 2>&1 || refuse "apt-get install failed:" "$(tail -5 /tmp/twofold-apt.log)" \
         "The whole output is in /tmp/twofold-apt.log."
     find_python >/dev/null || refuse "still no Python 3.11 or newer with venv after installing packages."
@@ -190,7 +196,7 @@ check_machine
 list_missing
 [ "$purpose" != check ] || list_missing_linters
 apt_packages
-if [ "$purpose" = lab ]; then # the product's own list of requirements, now that a Python is here
+if [ "$purpose" = lab ] || [ "$purpose" = test ]; then # the product's own list of requirements, now that a Python is here
     "$(find_python)" src/twofold/requirements.py lab || exit 1
 fi
 python_environment

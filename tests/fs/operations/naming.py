@@ -1,4 +1,3 @@
-# ruff: noqa: PTH (the system calls themselves are meant, also with names of any byte)
 """Names: links, renames, directories large and deep, names of every byte."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH (the system calls themselves are meant, also with names of any byte)
 """Opening and creating, writing and truncating, and files that lose their names while open."""
 
 from __future__ import annotations

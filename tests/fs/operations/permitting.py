@@ -1,4 +1,3 @@
-# ruff: noqa: PTH (the system calls themselves are meant, also with names of any byte)
 """Who may do what: owners, groups, set-id bits, sticky directories, ACLs."""
 
 from __future__ import annotations
