@@ -25,6 +25,8 @@ use crate::follower::{report, Job};
 use crate::sys::{self, Handle};
 use crate::tree::Tree;
 
+/// RENAME_EXCHANGE of renameat2.
+const EXCHANGE: u32 = 2;
 /// Open files kept at hand for writes.
 const OPEN_MAX: usize = 512;
 /// Remembered modification times, before they are set.
@@ -97,15 +99,19 @@ impl Applier {
 
     pub(crate) fn learn(&mut self, id: FileId, handle: Handle) {
         if let Some(old) = self.known.insert(id, handle) {
-            if old != handle && self.numbers.get(&old) == Some(&id) {
+            if old == handle {
+                return;
+            }
+            // A number that is used again means the new file only.
+            if self.numbers.get(&old) == Some(&id) {
                 self.numbers.remove(&old);
             }
+            self.open.remove(&id);
+            self.times.remove(&id);
+            self.orphans.remove(&id);
+            self.resync.forget(id);
         }
         self.numbers.insert(handle, id);
-        // A number that is used again means the new file only.
-        self.open.remove(&id);
-        self.times.remove(&id);
-        self.orphans.remove(&id);
     }
 
     pub(crate) fn unlearn(&mut self, id: FileId) {
@@ -117,6 +123,7 @@ impl Applier {
         }
         self.open.remove(&id);
         self.orphans.remove(&id);
+        self.resync.forget(id);
     }
 
     /// A path descriptor of a known file.
@@ -181,11 +188,33 @@ impl Applier {
         Ok(())
     }
 
+    /// At the end of a resync: a file that stands aside only is kept by its number.
+    pub(crate) fn keep_open(&mut self, id: FileId) -> io::Result<()> {
+        let path = self.path_fd(id)?;
+        let stat = rfs::fstat(&path)?;
+        match crate::tree::kind_of(stat.st_mode) {
+            FileKind::Regular if stat.st_nlink == 1 => {
+                let tree = self.tree(id)?;
+                if let Some(handle) = self.known.get(&id) {
+                    let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
+                    self.orphans.insert(id, fd);
+                }
+            }
+            FileKind::Regular => {}
+            _ => self.unlearn(id),
+        }
+        Ok(())
+    }
+
     fn remember_time(&mut self, id: FileId, mtime: FileTime) {
         self.times.insert(id, mtime);
         if self.times.len() > TIMES_MAX {
             self.settle_times();
         }
+    }
+
+    pub(crate) fn forget_time(&mut self, id: FileId) {
+        self.times.remove(&id);
     }
 
     fn set_time(&mut self, id: FileId) {
@@ -239,7 +268,7 @@ impl Applier {
             }
             Operation::SetAttributes { id, change } => {
                 if change.mtime.is_some() {
-                    self.times.remove(&id);
+                    self.forget_time(id);
                 }
                 apply_attributes(self.path_fd(id)?.as_fd(), &change)
             }
@@ -294,18 +323,10 @@ impl Applier {
                 Ok(())
             }
             Operation::Unlink { parent, name, parent_mtime } => {
-                let directory = self.directory(parent)?;
-                self.keep(&directory, name)?;
-                unlink(directory.as_fd(), name, false)?;
-                self.set_directory_time(&directory, parent_mtime);
-                Ok(())
+                self.remove(parent, name, false, parent_mtime)
             }
             Operation::RemoveDirectory { parent, name, parent_mtime } => {
-                let directory = self.directory(parent)?;
-                self.keep(&directory, name)?;
-                unlink(directory.as_fd(), name, true)?;
-                self.set_directory_time(&directory, parent_mtime);
-                Ok(())
+                self.remove(parent, name, true, parent_mtime)
             }
             Operation::Rename {
                 parent,
@@ -317,11 +338,8 @@ impl Applier {
                 new_parent_mtime,
             } => {
                 let (old, new) = (self.directory(parent)?, self.directory(new_parent)?);
-                const EXCHANGE: u32 = 2;
-                let kept = if flags & EXCHANGE == 0 { self.keep(&new, new_name) } else { Ok(()) };
-                match kept {
-                    Err(e) if e.raw_os_error() != Some(libc::ENOENT) => return Err(e),
-                    _ => {}
+                if flags & EXCHANGE == 0 {
+                    self.make_way(&new, new_parent, new_name)?;
                 }
                 rename(old.as_fd(), name, new.as_fd(), new_name, flags)?;
                 self.set_directory_time(&old, parent_mtime);
@@ -329,6 +347,34 @@ impl Applier {
                 Ok(())
             }
             other => Err(io::Error::other(format!("an operation out of place: {other:?}"))),
+        }
+    }
+
+    fn remove(
+        &mut self, parent: FileId, name: &[u8], is_directory: bool, parent_mtime: FileTime,
+    ) -> io::Result<()> {
+        let directory = self.directory(parent)?;
+        if self.resync.running {
+            // It may be needed again, and a directory that is not done may not be empty here.
+            self.set_aside(&directory, parent, name, None)?;
+        } else {
+            self.keep(&directory, name)?;
+            unlink(directory.as_fd(), name, is_directory)?;
+        }
+        self.set_directory_time(&directory, parent_mtime);
+        Ok(())
+    }
+
+    /// Before a rename onto this name: what stands there will have gone.
+    fn make_way(&mut self, directory: &OwnedFd, parent: FileId, name: &[u8]) -> io::Result<()> {
+        let done = if self.resync.running {
+            self.set_aside(directory, parent, name, None)
+        } else {
+            self.keep(directory, name)
+        };
+        match done {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            other => other,
         }
     }
 

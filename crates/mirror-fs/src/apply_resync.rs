@@ -32,10 +32,18 @@ use crate::zone::{checksum, only_hole};
 /// What a running resync has said and not finished.
 #[derive(Default)]
 pub struct Incoming {
+    /// From the beginning of a resync to its end nothing is removed, only moved aside.
+    pub running: bool,
     listings: HashMap<FileId, Vec<Entry>>,
     /// Files that stand aside, by number: where.
     aside: HashMap<FileId, Vec<u8>>,
     next: u64,
+}
+
+impl Incoming {
+    pub fn forget(&mut self, id: FileId) {
+        self.aside.remove(&id);
+    }
 }
 
 fn os(name: &[u8]) -> &OsStr {
@@ -116,8 +124,7 @@ impl Applier {
     }
 
     fn make_entry(&mut self, parent: FileId, directory: &OwnedFd, entry: &Entry) -> io::Result<()> {
-        if self.orphans.contains_key(&entry.id) {
-            // A file without a name does not come back: its number is used again.
+        if !self.can_be(entry) {
             self.unlearn(entry.id);
         }
         let standing = self.number_of_similar(directory, entry)?;
@@ -140,6 +147,18 @@ impl Applier {
         }
     }
 
+    /// Could the file that the number means be this entry? If not, the number is used again for
+    /// another one. (A new file of the same kind may well begin as the old one: its contents are
+    /// compared like any other's.)
+    fn can_be(&self, entry: &Entry) -> bool {
+        let same = |path: OwnedFd| -> io::Result<bool> {
+            let stat = rfs::fstat(&path)?;
+            Ok(stat.st_nlink > 0 && alike(path.as_fd(), &stat, entry)?)
+        };
+        !self.known.contains_key(&entry.id)
+            || self.path_fd(entry.id).and_then(same).unwrap_or(false)
+    }
+
     /// What stands at the name of an entry now.
     fn number_of_similar(&self, directory: &OwnedFd, entry: &Entry) -> io::Result<Similar> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -152,9 +171,7 @@ impl Applier {
             return Ok(Similar::Known(*number));
         }
         let stat = rfs::fstat(&fd)?;
-        let same = kind_of(stat.st_mode) == entry.kind
-            && read_target(fd.as_fd(), entry.kind)? == entry.target
-            && (!is_device(entry.kind) || stat.st_rdev == entry.rdev);
+        let same = alike(fd.as_fd(), &stat, entry)?;
         Ok(if same { Similar::New } else { Similar::Other })
     }
 
@@ -197,7 +214,7 @@ impl Applier {
     }
 
     /// Moves a name out of the way; a file that has a number can be brought back by it.
-    fn set_aside(
+    pub(crate) fn set_aside(
         &mut self, directory: &OwnedFd, parent: FileId, name: &[u8], expected: Option<FileId>,
     ) -> io::Result<()> {
         let number = self.number_at(directory, name)?.or(expected);
@@ -237,6 +254,8 @@ impl Applier {
     }
 
     fn finish_file(&mut self, id: FileId, metadata: &Metadata) -> io::Result<()> {
+        // The time that comes now is later than any that is remembered.
+        self.forget_time(id);
         let path = self.path_fd(id)?;
         let kind = kind_of(rfs::fstat(&path)?.st_mode);
         if kind == FileKind::Regular {
@@ -270,7 +289,11 @@ impl Applier {
     /// Everything is equal: what was moved aside is needed no longer.
     pub fn end_resync(&mut self) -> io::Result<()> {
         self.settle_times();
-        self.resync = Incoming::default();
+        // What the primary unbound is not known any more; the rest is still open there.
+        let aside: Vec<FileId> = std::mem::take(&mut self.resync).aside.into_keys().collect();
+        for id in aside {
+            self.keep_open(id)?;
+        }
         for tree in self.trees.clone() {
             let mtime = mtime_of(&rfs::fstat(tree.root_fd())?);
             match remove_all(tree.root_fd(), ASIDE.as_bytes()) {
@@ -290,6 +313,12 @@ enum Similar {
     New,
     Known(FileId),
     Other,
+}
+
+fn alike(path: BorrowedFd<'_>, stat: &rfs::Stat, entry: &Entry) -> io::Result<bool> {
+    Ok(kind_of(stat.st_mode) == entry.kind
+        && read_target(path, entry.kind)? == entry.target
+        && (!is_device(entry.kind) || stat.st_rdev == entry.rdev))
 }
 
 fn is_device(kind: FileKind) -> bool {

@@ -206,7 +206,9 @@ fn accept(
             tracing::info!("a resync into this node begins: {reason}");
             engine.standing.lock().trusted = false;
             follow(epoch, false)?;
-            *applier = Some(Applier::new(engine)?);
+            let mut fresh = Applier::new(engine)?;
+            fresh.resync.running = true;
+            *applier = Some(fresh);
             *session = Session { number, applied: 0, resyncing: true };
             engine.resyncs.fetch_add(1, Ordering::Relaxed);
             "with a resync"

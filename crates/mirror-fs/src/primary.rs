@@ -184,6 +184,7 @@ fn attach(
     engine: &Arc<Engine>, conn: &Arc<Conn>, session: u64, in_sync: bool,
 ) -> Result<u64, String> {
     engine.stop_resync();
+    let source = Source::new(&engine.trees, session);
     {
         let mut mode = engine.mode.write();
         if mode.role != Role::Primary {
@@ -209,6 +210,10 @@ fn attach(
         for tree in &engine.trees {
             tree.set_keep_all(!in_sync);
         }
+        if !in_sync {
+            // Before the first change of the session, which may have something to add to it.
+            *engine.source.lock() = Some(source.clone());
+        }
         engine.outbox.attach(conn.clone(), session);
         if matches!(mode.gate, Gate::Frozen(why) if why != "frozen by command") {
             mode.gate = Gate::Open;
@@ -221,8 +226,7 @@ fn attach(
     facts.failed = None;
     drop(facts);
     if !in_sync {
-        let source = Source::start(engine.clone(), session);
-        *engine.source.lock() = Some(source);
+        source.start(engine.clone());
         engine.resyncs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     engine.release_parked();

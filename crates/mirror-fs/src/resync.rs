@@ -35,6 +35,8 @@ const ASKED_MAX: usize = 64;
 const LISTING_BYTES: usize = 64 << 10;
 /// Extended attributes sent with the other attributes of a file.
 const METADATA_BYTES: usize = 1 << 20;
+/// Numbers in one message.
+const UNBOUND_MAX: usize = 4096;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 
 struct Active {
@@ -120,7 +122,9 @@ impl<'a> Run<'a> {
         match begun {
             Ok(done) => done?,
             // It was removed meanwhile: the stream has told so, or will.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ESTALE | libc::ENOENT)) => {}
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ESTALE | libc::ENOENT)) => {
+                tracing::info!(id = ?inode.id, places = ?inode.places.lock(), "gone: {e}");
+            }
             Err(e) => self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id)),
         }
         Ok(true)
@@ -339,6 +343,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// The resync knew every file; from here on only those in use are known.
+    fn unbind_unused(&self, mode: &Mode) {
+        for tree in &self.engine.trees {
+            let mut ids = Vec::new();
+            for inode in tree.known() {
+                if inode.unused() && inode.bound(mode.session) && !inode.id.is_root() {
+                    inode.bound_session.store(0, Ordering::Release);
+                    ids.push(inode.id);
+                }
+            }
+            for part in ids.chunks(UNBOUND_MAX) {
+                self.put(&Operation::Unbind { ids: part.to_vec() });
+            }
+        }
+    }
+
     /// Everything has been compared: the secondary's copy is whole once it has heard that.
     fn end(&mut self) -> Result<bool, Over> {
         let (told, done) = sync_channel(1);
@@ -355,6 +375,7 @@ impl<'a> Run<'a> {
                 self.engine.note_failed("io_error", &text);
                 return Err(Over);
             }
+            self.unbind_unused(&mode);
             let generation = self.engine.generation();
             let (current, history) = (generation.current, generation.history.clone());
             let wake = Reply::Wake(Box::new(move || {

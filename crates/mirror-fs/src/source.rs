@@ -51,7 +51,8 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn start(engine: Arc<Engine>, session: u64) -> Arc<Source> {
+    /// A resync of these trees in this session; `start` it when the session has begun.
+    pub fn new(trees: &[Arc<Tree>], session: u64) -> Arc<Source> {
         let source = Arc::new(Source {
             session,
             cancelled: AtomicBool::new(false),
@@ -60,18 +61,21 @@ impl Source {
             figures: Figures::default(),
             begun: Instant::now(),
         });
-        for tree in engine.trees.iter().rev() {
+        for tree in trees.iter().rev() {
             if let Ok(root) = tree.inode(mirror_core::units::ROOT_INODE) {
                 source.add(tree.clone(), root);
             }
         }
-        let inside = source.clone();
+        source
+    }
+
+    pub fn start(self: &Arc<Self>, engine: Arc<Engine>) {
+        let source = self.clone();
         spawn("resync", move || {
-            if Run::new(&engine, &inside).run().is_err() {
+            if Run::new(&engine, &source).run().is_err() {
                 tracing::info!("the resync was cut short");
             }
         });
-        source
     }
 
     pub fn cancel(&self) {
