@@ -15,6 +15,14 @@ import pytest
 from tests.fs.engines import Pair
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """So that `-m "not root and not fuse"` leaves out what is in this directory."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.root)
+            item.add_marker(pytest.mark.fuse)
+
+
 def new_home() -> Path:
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("needs root and /dev/fuse")

@@ -34,7 +34,7 @@ class Database:
         self.place = place
         self.process: subprocess.Popen[bytes] | None = None
         # Sockets, process ids and logs: not in the replicated directory.
-        self.aside = Path(tempfile.mkdtemp(prefix="tf", dir="/var/tmp"))
+        self.aside = Path(tempfile.mkdtemp(prefix="twofold-db-", dir="/var/tmp"))
         self.aside.chmod(0o777)
 
     def __enter__(self) -> Database:
