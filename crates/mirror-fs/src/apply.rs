@@ -11,22 +11,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::SyncSender;
 use std::sync::Arc;
 
-use mirror_core::message::{FileKind, Operation, Report};
+use mirror_core::message::{Operation, Report};
 use mirror_core::units::{FileId, FileTime};
 use rustix::fs as rfs;
 
-use crate::below::{
-    apply_attributes, apply_times, apply_xattr, drop_suid, link_fd, make_node, rename, truncate,
-    unlink, write_fully,
-};
-use crate::change::NewNode;
+use crate::below::{apply_attributes, apply_times, apply_xattr, drop_suid, truncate, write_fully};
 use crate::engine::Engine;
 use crate::follower::{report, Job};
 use crate::sys::{self, Handle};
 use crate::tree::Tree;
 
-/// RENAME_EXCHANGE of renameat2.
-const EXCHANGE: u32 = 2;
 /// Open files kept at hand for writes.
 const OPEN_MAX: usize = 512;
 /// Remembered modification times, before they are set.
@@ -168,44 +162,6 @@ impl Applier {
         Ok(self.numbers.get(&sys::handle_of(fd.as_fd())?).copied())
     }
 
-    /// Before a name goes: a regular file that loses its last one is kept open by its number, for
-    /// the primary may still use it; anything else is forgotten with its last name.
-    pub(crate) fn keep(&mut self, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
-        let Some(id) = self.number_at(directory, name)? else { return Ok(()) };
-        let tree = self.tree(id)?;
-        let Some(handle) = self.known.get(&id) else { return Ok(()) };
-        let path = sys::open_handle(tree.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW)?;
-        let stat = rfs::fstat(&path)?;
-        match crate::tree::kind_of(stat.st_mode) {
-            FileKind::Regular if stat.st_nlink == 1 => {
-                let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
-                self.orphans.insert(id, fd);
-            }
-            FileKind::Directory => self.unlearn(id),
-            _ if stat.st_nlink == 1 => self.unlearn(id),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// At the end of a resync: a file that stands aside only is kept by its number.
-    pub(crate) fn keep_open(&mut self, id: FileId) -> io::Result<()> {
-        let path = self.path_fd(id)?;
-        let stat = rfs::fstat(&path)?;
-        match crate::tree::kind_of(stat.st_mode) {
-            FileKind::Regular if stat.st_nlink == 1 => {
-                let tree = self.tree(id)?;
-                if let Some(handle) = self.known.get(&id) {
-                    let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
-                    self.orphans.insert(id, fd);
-                }
-            }
-            FileKind::Regular => {}
-            _ => self.unlearn(id),
-        }
-        Ok(())
-    }
-
     fn remember_time(&mut self, id: FileId, mtime: FileTime) {
         self.times.insert(id, mtime);
         if self.times.len() > TIMES_MAX {
@@ -217,7 +173,7 @@ impl Applier {
         self.times.remove(&id);
     }
 
-    fn set_time(&mut self, id: FileId) {
+    pub(crate) fn set_time(&mut self, id: FileId) {
         let Some(mtime) = self.times.remove(&id) else { return };
         let set = self.path_fd(id).and_then(|fd| apply_times(fd.as_fd(), None, Some(mtime)));
         if let Err(error) = set {
@@ -281,100 +237,6 @@ impl Applier {
             Operation::Ping | Operation::ResyncBegin => Ok(()),
             operation if operation.is_resync() => self.apply_resync(operation, beside),
             operation => self.apply_name(operation),
-        }
-    }
-
-    fn apply_name(&mut self, operation: Operation<'_>) -> io::Result<()> {
-        match operation {
-            Operation::Bind { id, parent, name } => {
-                let directory = self.directory(parent)?;
-                self.learn_at(id, &directory, name)
-            }
-            Operation::Unbind { ids } => {
-                for id in ids {
-                    self.unlearn(id);
-                }
-                Ok(())
-            }
-            Operation::Make {
-                id,
-                parent,
-                name,
-                kind,
-                mode,
-                rdev,
-                target,
-                creator,
-                mtime,
-                parent_mtime,
-            } => {
-                let directory = self.directory(parent)?;
-                let node = NewNode { kind, mode, rdev, target: target.into() };
-                make_node(directory.as_fd(), name, &node, creator)?;
-                self.learn_at(id, &directory, name)?;
-                apply_times(self.path_fd(id)?.as_fd(), None, Some(mtime))?;
-                self.set_directory_time(&directory, parent_mtime);
-                Ok(())
-            }
-            Operation::Link { id, parent, name, parent_mtime } => {
-                let directory = self.directory(parent)?;
-                link_fd(self.path_fd(id)?.as_fd(), directory.as_fd(), name)?;
-                self.set_directory_time(&directory, parent_mtime);
-                Ok(())
-            }
-            Operation::Unlink { parent, name, parent_mtime } => {
-                self.remove(parent, name, false, parent_mtime)
-            }
-            Operation::RemoveDirectory { parent, name, parent_mtime } => {
-                self.remove(parent, name, true, parent_mtime)
-            }
-            Operation::Rename {
-                parent,
-                name,
-                new_parent,
-                new_name,
-                flags,
-                parent_mtime,
-                new_parent_mtime,
-            } => {
-                let (old, new) = (self.directory(parent)?, self.directory(new_parent)?);
-                if flags & EXCHANGE == 0 {
-                    self.make_way(&new, new_parent, new_name)?;
-                }
-                rename(old.as_fd(), name, new.as_fd(), new_name, flags)?;
-                self.set_directory_time(&old, parent_mtime);
-                self.set_directory_time(&new, new_parent_mtime);
-                Ok(())
-            }
-            other => Err(io::Error::other(format!("an operation out of place: {other:?}"))),
-        }
-    }
-
-    fn remove(
-        &mut self, parent: FileId, name: &[u8], is_directory: bool, parent_mtime: FileTime,
-    ) -> io::Result<()> {
-        let directory = self.directory(parent)?;
-        if self.resync.running {
-            // It may be needed again, and a directory that is not done may not be empty here.
-            self.set_aside(&directory, parent, name, None)?;
-        } else {
-            self.keep(&directory, name)?;
-            unlink(directory.as_fd(), name, is_directory)?;
-        }
-        self.set_directory_time(&directory, parent_mtime);
-        Ok(())
-    }
-
-    /// Before a rename onto this name: what stands there will have gone.
-    fn make_way(&mut self, directory: &OwnedFd, parent: FileId, name: &[u8]) -> io::Result<()> {
-        let done = if self.resync.running {
-            self.set_aside(directory, parent, name, None)
-        } else {
-            self.keep(directory, name)
-        };
-        match done {
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            other => other,
         }
     }
 

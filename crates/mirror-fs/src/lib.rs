@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod apply;
+mod apply_names;
 pub mod apply_resync;
 mod attributes;
 pub mod below;
@@ -30,6 +31,7 @@ pub mod primary;
 pub mod progress;
 mod reading;
 mod resync;
+mod resync_names;
 mod roles;
 pub mod source;
 mod status;

@@ -14,12 +14,10 @@ use std::sync::mpsc::{sync_channel, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mirror_core::message::{Entry, FileKind, Metadata, Operation, ZoneData};
+use mirror_core::message::{FileKind, Operation, ZoneData};
 use mirror_core::units::FileId;
 
 use crate::answer::Reply;
-use crate::apply_resync::names_of;
-use crate::below::{read_target, reopen_directory};
 use crate::engine::Engine;
 use crate::mode::Mode;
 use crate::outbox::read_fully;
@@ -31,12 +29,6 @@ use crate::zone::{checksum, metadata_of, only_hole};
 const ZONE_BYTES: u64 = 1 << 20;
 /// Checksums asked for and not yet answered.
 const ASKED_MAX: usize = 64;
-/// A part of a listing is sent when it has grown to about this.
-const LISTING_BYTES: usize = 64 << 10;
-/// Extended attributes sent with the other attributes of a file.
-const METADATA_BYTES: usize = 1 << 20;
-/// Numbers in one message.
-const UNBOUND_MAX: usize = 4096;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 
 struct Active {
@@ -52,8 +44,8 @@ pub struct Over;
 
 /// The state of the one thread that runs a resync.
 pub struct Run<'a> {
-    engine: &'a Arc<Engine>,
-    source: &'a Arc<Source>,
+    pub(crate) engine: &'a Arc<Engine>,
+    pub(crate) source: &'a Arc<Source>,
     active: HashMap<FileId, Active>,
     asking: VecDeque<FileId>,
     asked: usize,
@@ -115,7 +107,11 @@ impl<'a> Run<'a> {
         let next = self.source.queue.lock().todo.pop();
         let Some((tree, inode)) = next else { return Ok(false) };
         let begun = match inode.kind {
-            FileKind::Directory => self.directory(&tree, &inode),
+            FileKind::Directory => {
+                let listed = self.directory(&tree, &inode);
+                self.source.figures.unlisted.fetch_sub(1, Ordering::Relaxed);
+                listed
+            }
             FileKind::Regular => self.begin_file(&tree, &inode),
             _ => self.attributes_only(&tree, &inode),
         };
@@ -130,7 +126,7 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    fn current(&self, mode: &Mode) -> Result<(), Over> {
+    pub(crate) fn current(&self, mode: &Mode) -> Result<(), Over> {
         if mode.session == self.source.session {
             Ok(())
         } else {
@@ -138,98 +134,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn put(&self, operation: &Operation<'_>) {
+    pub(crate) fn put(&self, operation: &Operation<'_>) {
         self.engine.outbox.put(operation, None);
-    }
-
-    /// Everything but the contents. Attributes beyond what one message holds follow one by one.
-    fn put_metadata(&self, id: FileId, mut metadata: Metadata) {
-        let mut bytes = 0;
-        let mut fits = |(name, value): &(Vec<u8>, Vec<u8>)| {
-            bytes += name.len() + value.len() + 16;
-            bytes <= METADATA_BYTES
-        };
-        let count = metadata.xattrs.iter().take_while(|x| fits(x)).count();
-        let rest = metadata.xattrs.split_off(count);
-        self.put(&Operation::FileEnd { id, metadata });
-        for (name, value) in &rest {
-            self.put(&Operation::SetXattr { id, name, value, flags: 0 });
-        }
-    }
-
-    fn directory(&mut self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> io::Result<Result<(), Over>> {
-        let mode = self.engine.mode.read();
-        if self.current(&mode).is_err() {
-            return Ok(Err(Over));
-        }
-        let mut mark = inode.order.lock();
-        if mark.progress(mode.session) == Progress::Done {
-            return Ok(Ok(()));
-        }
-        let path = tree.path_fd(inode)?;
-        let directory = reopen_directory(path.as_fd())?;
-        let mut entries = Vec::new();
-        let mut listing_bytes = 0;
-        let mut children = Vec::new();
-        for name in names_of(&directory)? {
-            if tree.hidden(inode.id, &name) {
-                continue;
-            }
-            let (child, stat) = match tree.find_at(directory.as_fd(), inode.id, &name) {
-                Ok(found) => found,
-                Err(e) if e.raw_os_error() == Some(libc::EXDEV) => continue,
-                Err(e) => return Err(e),
-            };
-            let target = match child.kind {
-                FileKind::Symlink => {
-                    let link = tree.path_fd(&child)?;
-                    read_target(link.as_fd(), child.kind)?
-                }
-                _ => Vec::new(),
-            };
-            let (id, kind, rdev) = (child.id, child.kind, stat.st_rdev);
-            listing_bytes += name.len() + target.len() + std::mem::size_of::<Entry>();
-            entries.push(Entry { name, id, kind, rdev, target });
-            children.push(child);
-            if listing_bytes >= LISTING_BYTES {
-                listing_bytes = 0;
-                let entries = std::mem::take(&mut entries);
-                self.put(&Operation::Entries { id: inode.id, entries });
-            }
-        }
-        self.put(&Operation::Entries { id: inode.id, entries });
-        self.put(&Operation::EntriesEnd { id: inode.id });
-        for child in &children {
-            child.bound_session.store(mode.session, Ordering::Release);
-        }
-        let metadata = metadata_of(path.as_fd())?;
-        self.put_metadata(inode.id, metadata);
-        mark.set(mode.session, Progress::Done);
-        drop(mark);
-        drop(mode);
-        // Last in, first out: a directory is finished before its neighbour is begun.
-        for child in children {
-            self.source.add(tree.clone(), child);
-        }
-        self.source.file_done();
-        Ok(Ok(()))
-    }
-
-    fn attributes_only(
-        &mut self, tree: &Arc<Tree>, inode: &Arc<Inode>,
-    ) -> io::Result<Result<(), Over>> {
-        let mode = self.engine.mode.read();
-        if self.current(&mode).is_err() {
-            return Ok(Err(Over));
-        }
-        let mut mark = inode.order.lock();
-        if mark.progress(mode.session) != Progress::Done {
-            let metadata = metadata_of(tree.path_fd(inode)?.as_fd())?;
-            self.put_metadata(inode.id, metadata);
-            mark.set(mode.session, Progress::Done);
-        }
-        self.source.file_done();
-        Ok(Ok(()))
     }
 
     fn begin_file(&mut self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> io::Result<Result<(), Over>> {
@@ -341,22 +247,6 @@ impl<'a> Run<'a> {
             figures.bytes_sent.fetch_add(got as u64, Ordering::Relaxed);
         }
         Ok(())
-    }
-
-    /// The resync knew every file; from here on only those in use are known.
-    fn unbind_unused(&self, mode: &Mode) {
-        for tree in &self.engine.trees {
-            let mut ids = Vec::new();
-            for inode in tree.known() {
-                if inode.unused() && inode.bound(mode.session) && !inode.id.is_root() {
-                    inode.bound_session.store(0, Ordering::Release);
-                    ids.push(inode.id);
-                }
-            }
-            for part in ids.chunks(UNBOUND_MAX) {
-                self.put(&Operation::Unbind { ids: part.to_vec() });
-            }
-        }
     }
 
     /// Everything has been compared: the secondary's copy is whole once it has heard that.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mirror_core::message::FileKind;
 use mirror_core::units::FileId;
 use parking_lot::{Condvar, Mutex};
 
@@ -37,6 +38,9 @@ pub struct Queue {
 pub struct Figures {
     pub files_found: AtomicU64,
     pub files_done: AtomicU64,
+    /// Directories that were found and not listed yet; while there are any, totals still grow.
+    pub unlisted: AtomicU64,
+    pub bytes_found: AtomicU64,
     pub bytes_done: AtomicU64,
     pub bytes_sent: AtomicU64,
 }
@@ -85,6 +89,9 @@ impl Source {
 
     pub fn add(&self, tree: Arc<Tree>, inode: Arc<Inode>) {
         self.figures.files_found.fetch_add(1, Ordering::Relaxed);
+        if inode.kind == FileKind::Directory {
+            self.figures.unlisted.fetch_add(1, Ordering::Relaxed);
+        }
         self.queue.lock().todo.push((tree, inode));
         self.changed.notify_all();
     }

@@ -1,6 +1,6 @@
 //! The engine as its control socket sees it: commands in, status out.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,12 +127,14 @@ impl Engine {
         match (role, &*self.source.lock()) {
             (Role::Primary, Some(source)) => {
                 let figures = &source.figures;
+                let whole = figures.unlisted.load(Relaxed) == 0;
+                let total = |figure: &AtomicU64| whole.then(|| figure.load(Relaxed));
                 json!({
                     "as": "source",
                     "files_done": figures.files_done.load(Relaxed),
-                    "files_total": figures.files_found.load(Relaxed),
+                    "files_total": total(&figures.files_found),
                     "bytes_done": figures.bytes_done.load(Relaxed),
-                    "bytes_total": Value::Null,
+                    "bytes_total": total(&figures.bytes_found),
                     "bytes_sent": figures.bytes_sent.load(Relaxed),
                     "started_s_ago": source.begun.elapsed().as_secs_f64(),
                 })
