@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use mirror_core::message::{AttributeChange, FileKind, Operation};
+use mirror_core::units::FileTime;
 use parking_lot::MutexGuard;
 use rustix::fs as rfs;
 
@@ -15,9 +16,13 @@ use crate::answer::{errno_of, Answer, Done, Join, Outcome, Reply};
 use crate::below::{apply_attributes, apply_xattr, drop_suid, truncate, write_fully};
 use crate::change::{Change, Durable};
 use crate::engine::Engine;
+use crate::files::OpenFile;
 use crate::mode::Mode;
 use crate::progress::{Mark, Progress, Send};
 use crate::tree::{mtime_of, Inode, Tree};
+
+/// A large write is done and sent in pieces of this size.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// What remains to be done after the mode has been let go: a sync of this disk, which may be long.
 pub enum Remainder {
@@ -26,7 +31,7 @@ pub enum Remainder {
 }
 
 pub enum SyncFd {
-    File(Arc<crate::files::OpenFile>),
+    File(Arc<OpenFile>),
     Own(OwnedFd),
 }
 
@@ -142,61 +147,71 @@ impl Engine {
             }
         };
         let (mark, known) = self.ordered(mode, tree, &inode);
-        let written = write_fully(file.fd.as_fd(), write.offset, write.data)
-            .and_then(|count| Ok((count, drop_suid(file.fd.as_fd(), write.kill_suid)?)));
-        let (count, mtime) = match written {
-            Ok((count, (mtime, dropped))) => {
-                if dropped {
-                    // Or the kernel would run the changed program with its owner's rights.
-                    self.attributes_changed(tree, &inode);
+        let mut written = 0;
+        let mut sent = false;
+        while written < write.data.len() {
+            // In pieces, so that the secondary works on one while we work on the next.
+            let piece = &write.data[written..write.data.len().min(written + PIECE_BYTES)];
+            let offset = write.offset + written as u64;
+            let (count, mtime) = match self.write_here(tree, &inode, &file, offset, piece, &write) {
+                Ok(done) => done,
+                // Some of it is written and sent: that much is the application's answer.
+                Err(_) if written > 0 => break,
+                Err(error) => {
+                    drop(mark);
+                    answer(self.failure(&error));
+                    return Remainder::Nothing;
                 }
-                (count, mtime)
+            };
+            let data = match known {
+                true if mode.full => &piece[..count],
+                true => mark.for_write(mode.session, offset).part(offset, &piece[..count]),
+                false => &piece[..0],
+            };
+            written += count;
+            if !data.is_empty() {
+                let (id, kill_suid) = (inode.id, write.kill_suid);
+                let operation = Operation::Write { id, offset, mtime, kill_suid, data };
+                sent = true;
+                if written == write.data.len() && write.sync == Durable::No {
+                    let reply = Reply::Alone(answer, Ok(Done::Written(written as u32)));
+                    self.outbox.put_write(&operation, Some(reply), tree, &inode);
+                    return Remainder::Nothing;
+                }
+                self.outbox.put_write(&operation, None, tree, &inode);
             }
-            Err(error) => {
-                drop(mark);
-                answer(self.failure(&error));
-                return Remainder::Nothing;
+            if count < piece.len() {
+                break;
             }
-        };
-        let send = if !known {
-            Send::Nothing
-        } else if mode.full {
-            Send::All
-        } else {
-            mark.for_write(mode.session, write.offset)
-        };
-        let data = match send {
-            Send::All => &write.data[..count],
-            Send::Nothing => &write.data[..0],
-            Send::Below(cursor) => &write.data[..count.min((cursor - write.offset) as usize)],
-        };
-        let done = Done::Written(count as u32);
-        let operation = Operation::Write {
-            id: inode.id,
-            offset: write.offset,
-            mtime,
-            kill_suid: write.kill_suid,
-            data,
-        };
+        }
+        let done = Done::Written(written as u32);
         if write.sync == Durable::No {
-            let reply = Reply::Alone(answer, Ok(done));
-            if data.is_empty() {
-                drop(mark);
-                reply.give();
-            } else {
-                self.outbox.put_write(&operation, Some(reply), tree, &inode);
+            drop(mark);
+            match sent {
+                true => self.settle(Ok(done), answer),
+                false => answer(Ok(done)),
             }
             return Remainder::Nothing;
         }
-        if !data.is_empty() {
-            self.outbox.put_write(&operation, None, tree, &inode);
-        }
         let data_only = write.sync == Durable::Data;
         let join = Join::new(2, answer, done);
-        let sync = Operation::Sync { id: inode.id, data_only };
-        self.put_sync(&sync, send != Send::Nothing, &join);
+        self.put_sync(&Operation::Sync { id: inode.id, data_only }, sent, &join);
         drop(mark);
         Remainder::Sync { fd: SyncFd::File(file), data_only, join }
+    }
+
+    /// Writes a piece on this node; returns how much of it, and the time after it.
+    fn write_here(
+        &self, tree: &Tree, inode: &Inode, file: &OpenFile, offset: u64, piece: &[u8],
+        write: &Write<'_>,
+    ) -> io::Result<(usize, FileTime)> {
+        let count = write_fully(file.fd.as_fd(), offset, piece)?;
+        let (mtime, dropped) = drop_suid(file.fd.as_fd(), write.kill_suid)?;
+        if dropped {
+            // Or the kernel would run the changed program with its owner's rights.
+            self.attributes_changed(tree, inode);
+        }
+        Ok((count, mtime))
     }
 
     fn put_sync(&self, sync: &Operation<'_>, sent: bool, join: &Arc<Join>) {
@@ -320,7 +335,7 @@ impl Engine {
 
     fn open_inode(
         &self, tree: &Tree, number: u64, file: u64,
-    ) -> io::Result<(Arc<Inode>, Arc<crate::files::OpenFile>)> {
+    ) -> io::Result<(Arc<Inode>, Arc<OpenFile>)> {
         let file = self.files.file(file)?;
         debug_assert_eq!(file.inode.number(), number);
         let _ = tree;

@@ -33,6 +33,17 @@ pub enum Send {
     Below(u64),
 }
 
+impl Send {
+    /// What is to be sent of `data`, which was written at `offset`.
+    pub fn part(self, offset: u64, data: &[u8]) -> &[u8] {
+        match self {
+            Send::All => data,
+            Send::Nothing => &data[..0],
+            Send::Below(end) => &data[..data.len().min(end.saturating_sub(offset) as usize)],
+        }
+    }
+}
+
 impl Mark {
     pub fn progress(&self, session: u64) -> Progress {
         if self.session == session {
