@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -86,6 +87,21 @@ def test_swap_there_and_back_needs_no_resync(pair: Pair) -> None:
     assert (pair.a.tree / "f").read_text() == "from b"
     (pair.a.tree / "g" / "h").write_text("deep")
     assert pair.a.status()["counters"]["resyncs"] == 1  # the first one only
+    same(pair)
+
+
+@pytest.mark.parametrize("pair", [{"sync": "fsync"}], indirect=True)
+def test_an_orderly_change_of_role_brings_out_what_the_kernel_holds(pair: Pair) -> None:
+    """Under the fsync policy written data lies in the kernel's cache, where we have not seen it."""
+    pair.start()
+    (pair.a.tree / "written").write_text("never synced" * 1000)
+    with (pair.a.tree / "mapped").open("w+b") as file:
+        file.truncate(1 << 20)
+        with mmap.mmap(file.fileno(), 1 << 20) as mapped:
+            mapped[5000:5006] = b"mapped"
+    swap(pair, pair.a, pair.b)
+    assert (pair.b.tree / "written").read_text() == "never synced" * 1000
+    assert (pair.b.tree / "mapped").read_bytes()[5000:5006] == b"mapped"
     same(pair)
 
 

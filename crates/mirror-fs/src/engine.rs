@@ -39,6 +39,8 @@ pub struct Facts {
     pub refused: Option<String>,
     pub failed: Option<(&'static str, String)>,
     pub stopping: bool,
+    /// What was said last of a connection that came to nothing.
+    pub said: Option<String>,
 }
 
 #[derive(Default)]

@@ -111,9 +111,21 @@ impl Engine {
             let guard = inode.order.lock();
             // Asked again under the lock: a resync may have come by since.
             let bound = inode.bound(mode.session);
+            if !bound && !known && mode.full && mode.session != 0 {
+                self.end_if_named(tree, inode);
+            }
             if bound || !known || mode.session == 0 {
                 return (guard, bound);
             }
+        }
+    }
+
+    /// A file without a name is nobody's after a take-over: its changes need not be sent. One that
+    /// has a name we do not know of is another matter: rather no session than a copy that lacks it.
+    fn end_if_named(&self, tree: &Tree, inode: &Inode) {
+        if tree.stat(inode).is_ok_and(|stat| stat.st_nlink > 0) {
+            let text = format!("no known name leads to file {:?}", inode.id);
+            let _ = self.told::<()>(Err(io::Error::other(text)));
         }
     }
 

@@ -35,7 +35,7 @@ pub fn listen(engine: &Arc<Engine>) -> Result<(), String> {
                 let (engine, config) = (engine.clone(), config.clone());
                 spawn("primary", move || {
                     if let Err(reason) = serve(&engine, stream, config) {
-                        tracing::info!("{reason}");
+                        say_once(&engine, reason);
                     }
                 });
             }
@@ -48,6 +48,15 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().name(name.to_owned());
     if let Err(error) = thread.spawn(work) {
         tracing::error!("no thread for {name}: {error}");
+    }
+}
+
+/// A peer that knocks many times a second is not worth a line each time.
+fn say_once(engine: &Engine, reason: String) {
+    let mut facts = engine.facts.lock();
+    if facts.said.as_deref() != Some(reason.as_str()) {
+        tracing::info!("{reason}");
+        facts.said = Some(reason);
     }
 }
 
