@@ -2,6 +2,7 @@
 
 python -m bench                     everything, three rounds of six seconds each
 python -m bench --only gluster,bare --rounds 1 --runtime 2
+python -m bench --show              the table of the run that is kept
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(SUBJECTS), help="subjects, with commas")
     parser.add_argument("--works", default=",".join(w.name for w in WORKS), help="with commas")
     parser.add_argument("--work", type=Path, default=ROOT / "bench" / "work", help="scratch folder")
+    parser.add_argument("--images", action="store_true", help="a file system image for each node")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the result is kept")
+    parser.add_argument("--show", action="store_true", help="only print what is kept")
     chosen = parser.parse_args(words)
     known = {"subject": set(SUBJECTS), "work": {w.name for w in WORKS}}
     for kind, named in (("subject", chosen.only), ("work", chosen.works)):
@@ -63,7 +66,11 @@ def start(
     return subject.path, subject.stop
 
 
-def machine() -> dict[str, Any]:
+def under(work: Path) -> str:
+    return sandbox.run("stat", "--file-system", "--format=%T", work).strip()
+
+
+def machine(work: Path, *, images: bool) -> dict[str, Any]:
     gluster = subprocess.run(
         ["glusterfs", "--version"], capture_output=True, text=True, check=False
     )
@@ -74,15 +81,16 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg(),
         "glusterfs": gluster.stdout.partition("\n")[0],
         "file_mib": FILE_MIB,
+        "disks": "an ext4 image for each node" if images else f"directories on {under(work)}",
     }
 
 
 def compare(chosen: argparse.Namespace) -> dict[str, Any]:
     """The whole run, inside the sandbox."""
-    nodes = sandbox.build(chosen.work)
+    nodes = sandbox.build(chosen.work, images=chosen.images)
     tls = pair.certificates(chosen.work / "pki", tuple(nodes))
     works = [w for w in WORKS if w.name in chosen.works.split(",")]
-    about = machine()
+    about = machine(chosen.work, images=chosen.images)
     paths: dict[str, Path] = {}
     ends: list[Callable[[], None]] = []
     samples: dict[str, dict[str, list[float]]] = {}
@@ -101,6 +109,7 @@ def compare(chosen: argparse.Namespace) -> dict[str, Any]:
         print(f"bench: round {number} of {chosen.rounds} done, {spent_s:.0f} s", flush=True)
     for end in ends:
         end()
+    sandbox.clear(nodes)
     figures = report.medians(samples)
     print("\n" + report.table(figures))
     return {
@@ -116,6 +125,10 @@ def compare(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def main(words: list[str]) -> int:
     chosen = arguments(words)
+    if chosen.show:
+        kept = json.loads(chosen.json.read_text())
+        print(f"{kept['machine']}\n\n{report.table(kept['figures'])}")
+        return 0
     if not os.environ.get(sandbox.INSIDE):
         return sandbox.enter(words)
     try:

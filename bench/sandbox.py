@@ -1,4 +1,4 @@
-"""Where the comparison lives: two disks, two network namespaces, and nothing outside of them.
+"""Where the comparison lives: two nodes' disks and networks, and nothing outside of them.
 
 `enter` starts the bench again inside new mount and process namespaces; what is made in there ends
 with it.
@@ -7,6 +7,7 @@ with it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -63,24 +64,23 @@ class Node:
             )
 
 
-def build(work: Path) -> dict[str, Node]:
-    """Disks and network of both nodes, under `work`."""
+def build(work: Path, *, images: bool) -> dict[str, Node]:
+    """Disks and network of both nodes, under `work`.
+
+    By default both nodes have a directory each on one file system: two fsyncs at the same time
+    then share a journal commit and cost what one costs, as on two servers with a disk each. With
+    `images` each node has a file system of its own in a file; on one physical disk their flushes
+    stand in line, which two servers' do not.
+    """
     work.mkdir(parents=True, exist_ok=True)
     run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     Path("/run/netns").mkdir()
     nodes = {n: Node(n, work / f"disk-{n}", ADDRESSES[n]) for n in ("a", "b")}
     for node in nodes.values():
-        image = work / f"{node.name}.img"
-        # Written through once: a sparse image would make the first subject pay for its allocation.
-        if not image.exists() or image.stat().st_size != DISK_MIB << 20:
-            print(f"bench: preparing the disk of node {node.name} ({DISK_MIB} MiB)", flush=True)
-            size = f"count={DISK_MIB}"
-            run("dd", "if=/dev/zero", f"of={image}", "bs=1M", size, "conv=fsync", timeout_s=300)
-        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
-        node.disk.mkdir(exist_ok=True)
-        device = run("losetup", "--find", "--show", "--direct-io=on", image).strip()
-        run("mount", device, node.disk)
-        run("losetup", "--detach", device)  # from now on the kernel frees it with the last mount
+        shutil.rmtree(node.disk, ignore_errors=True)
+        node.disk.mkdir()
+        if images:
+            _mount_image(work / f"{node.name}.img", node)
         run("ip", "netns", "add", node.name)
     a, b = nodes["a"], nodes["b"]
     a.run("ip", "link", "add", "flow", "type", "veth", "peer", "name", "flow", "netns", "b")
@@ -89,3 +89,21 @@ def build(work: Path) -> dict[str, Node]:
         node.run("ip", "link", "set", "lo", "up")
         node.run("ip", "link", "set", "flow", "up")
     return nodes
+
+
+def _mount_image(image: Path, node: Node) -> None:
+    # Written through once: a sparse image would make the first subject pay for its allocation.
+    if not image.exists() or image.stat().st_size != DISK_MIB << 20:
+        print(f"bench: preparing the disk of node {node.name} ({DISK_MIB} MiB)", flush=True)
+        size = f"count={DISK_MIB}"
+        run("dd", "if=/dev/zero", f"of={image}", "bs=1M", size, "conv=fsync", timeout_s=300)
+    run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
+    device = run("losetup", "--find", "--show", "--direct-io=on", image).strip()
+    run("mount", device, node.disk)
+    run("losetup", "--detach", device)  # from now on the kernel frees it with the last mount
+
+
+def clear(nodes: Mapping[str, Node]) -> None:
+    """Everything is unmounted with the sandbox; the files of several hundred MiB go now."""
+    for node in nodes.values():
+        shutil.rmtree(node.disk, ignore_errors=True)
