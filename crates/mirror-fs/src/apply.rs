@@ -2,8 +2,8 @@
 //!
 //! A number of the primary leads to a file of ours by the table `known`. A file that loses its last
 //! name while the primary may still use it is kept open under its number (`orphans`) until it is
-//! unbound. Modification times are those of the primary: for writes they are remembered and set
-//! when the stream is quiet, before a sync, and before anyone else relies on them.
+//! unbound. Modification times are those of the primary: where an operation carries one, it is
+//! remembered and set when the stream is quiet, or before anyone else relies on it.
 
 use std::collections::HashMap;
 use std::io;
@@ -163,6 +163,9 @@ impl Applier {
     }
 
     fn remember_time(&mut self, id: FileId, mtime: FileTime) {
+        if mtime == FileTime::default() {
+            return;
+        }
         self.times.insert(id, mtime);
         if self.times.len() > TIMES_MAX {
             self.settle_times();
@@ -254,7 +257,6 @@ impl Applier {
     fn sync(
         &mut self, sequence: u64, id: FileId, data_only: bool, beside: &Beside,
     ) -> io::Result<()> {
-        self.set_time(id);
         let fd = match self.contents(id) {
             Ok(fd) => fd,
             // A directory: opened to read.

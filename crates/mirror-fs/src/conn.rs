@@ -1,8 +1,8 @@
 //! One connection to the peer: TCP with mutual TLS 1.3, frames in, frames out.
 //!
-//! Any thread may send; one thread receives. Encryption happens under the TLS lock into a buffer,
-//! the socket is written outside of it: a receiver is never held up by a full socket, so two
-//! engines that both send cannot block each other for ever.
+//! Any thread may send; one thread receives. The TLS lock is never held while the socket is waited
+//! for: a receiver is not held up by a full socket, so two engines that both send cannot block each
+//! other for ever.
 //!
 //! A peer that is silent looks like an idle one; the caller of `Receiver::fill` compares
 //! `silent_ms` with its bound and closes.
@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 
 use mirror_core::wire;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::SendFlags;
 use rustls::Connection;
 
 /// Larger sends are encrypted and sent in pieces, so that the peer decrypts one while we encrypt
 /// the next.
-const PIECE_BYTES: usize = 128 * 1024;
+const PIECE_BYTES: usize = 192 * 1024;
 const RECEIVE_BYTES: usize = 256 * 1024;
 /// A wait so short that sleeping costs more than staying awake.
 const SHORT_WAIT: Duration = Duration::from_micros(60);
@@ -31,7 +33,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Conn {
     socket: TcpStream,
     tls: Mutex<Connection>,
-    sending: Mutex<Vec<u8>>,
+    /// Whose turn it is to send: parts of one run stay together.
+    sending: Mutex<()>,
     begun: Instant,
     heard_ms: AtomicU64,
     closed: AtomicBool,
@@ -58,7 +61,7 @@ impl Conn {
         Ok(Conn {
             socket,
             tls: Mutex::new(tls),
-            sending: Mutex::new(Vec::with_capacity(PIECE_BYTES + 4096)),
+            sending: Mutex::new(()),
             begun: Instant::now(),
             heard_ms: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -74,33 +77,49 @@ impl Conn {
 
     /// Sends the parts as one run of bytes. Blocks while the peer is slow; `close` ends the wait.
     pub fn send(&self, parts: &[&[u8]]) -> io::Result<()> {
-        let mut sending = self.sending.lock();
+        let _turn = self.sending.lock();
         if parts.iter().map(|part| part.len()).sum::<usize>() <= PIECE_BYTES {
             // One record for header and data where they fit, instead of one each.
             let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|p| io::IoSlice::new(p)).collect();
             let _all = self.tls.lock().writer().write_vectored(&slices)?;
-            return self.push(&mut sending);
+            return self.push();
         }
         for part in parts {
             for piece in part.chunks(PIECE_BYTES) {
                 self.tls.lock().writer().write_all(piece)?;
                 if piece.len() == PIECE_BYTES {
-                    self.push(&mut sending)?;
+                    self.push()?;
                 }
             }
         }
-        self.push(&mut sending)
+        self.push()
     }
 
-    fn push(&self, sending: &mut Vec<u8>) -> io::Result<()> {
-        sending.clear();
-        {
-            let mut tls = self.tls.lock();
-            while tls.wants_write() {
-                tls.write_tls(sending)?;
+    /// Sends what is encrypted. The lock is held only while the socket takes bytes at once; a full
+    /// socket is waited for without it.
+    fn push(&self) -> io::Result<()> {
+        loop {
+            {
+                let mut tls = self.tls.lock();
+                let mut socket = AtOnce(&self.socket);
+                while tls.wants_write() {
+                    match tls.write_tls(&mut socket) {
+                        Ok(_) => {}
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+                if !tls.wants_write() {
+                    return Ok(());
+                }
+            }
+            let mut ready = [PollFd::new(&self.socket, PollFlags::OUT)];
+            match rustix::event::poll(&mut ready, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
             }
         }
-        (&self.socket).write_all(sending)
     }
 
     /// Ends the connection for both directions and wakes whoever waits on it.
@@ -116,6 +135,25 @@ impl Conn {
 
     fn heard(&self) {
         self.heard_ms.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+/// The socket as a writer that never waits.
+struct AtOnce<'a>(&'a TcpStream);
+
+impl Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[io::IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let mut control = rustix::net::SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(self.0, slices, &mut control, flags)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Engine {
     pub mode: RwLock<Mode>,
     pub outbox: Outbox,
     pub parked: Mutex<VecDeque<Parked>>,
+    /// Files whose modification time the secondary is still to be told.
+    pub untold: Mutex<Vec<(Arc<Tree>, Arc<Inode>)>>,
     pub standing: Mutex<Standing>,
     pub facts: Mutex<Facts>,
     pub source: Mutex<Option<Arc<Source>>>,
@@ -87,6 +89,7 @@ impl Engine {
             mode: RwLock::new(Mode::default()),
             outbox: Outbox::default(),
             parked: Mutex::new(VecDeque::new()),
+            untold: Mutex::new(Vec::new()),
             standing: Mutex::new(standing),
             facts: Mutex::new(Facts::default()),
             source: Mutex::new(None),

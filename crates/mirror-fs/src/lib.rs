@@ -36,6 +36,7 @@ mod roles;
 pub mod source;
 mod status;
 pub mod sys;
+mod times;
 pub mod tls;
 pub mod tree;
 pub mod xattrs;
@@ -88,6 +89,7 @@ fn serve(config_path: &Path) -> Result<i32, String> {
         }
         return Err(sentence);
     }
+    engine.keep_telling_times();
     let (ended, wait) = sync_channel(1);
     let commands = Arc::new(status::Control { engine: engine.clone(), ended });
     let socket = run_dir.join("mirror.sock");

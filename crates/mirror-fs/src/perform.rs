@@ -165,8 +165,8 @@ impl Engine {
             // In pieces, so that the secondary works on one while we work on the next.
             let piece = &write.data[written..write.data.len().min(written + PIECE_BYTES)];
             let offset = write.offset + written as u64;
-            let (count, mtime) = match self.write_here(tree, &inode, &file, offset, piece, &write) {
-                Ok(done) => done,
+            let count = match self.write_here(tree, &inode, &file, offset, piece, &write) {
+                Ok(count) => count,
                 // Some of it is written and sent: that much is the application's answer.
                 Err(_) if written > 0 => break,
                 Err(error) => {
@@ -183,9 +183,11 @@ impl Engine {
             written += count;
             if !data.is_empty() {
                 let (id, kill_suid) = (inode.id, write.kill_suid);
+                let mtime = FileTime::default();
                 let operation = Operation::Write { id, offset, mtime, kill_suid, data };
                 sent = true;
                 if written == write.data.len() && write.sync == Durable::No {
+                    self.time_changed(tree, &inode);
                     let reply = Reply::Alone(answer, Ok(Done::Written(written as u32)));
                     self.outbox.put_write(&operation, Some(reply), tree, &inode);
                     return Remainder::Nothing;
@@ -195,6 +197,9 @@ impl Engine {
             if count < piece.len() {
                 break;
             }
+        }
+        if sent {
+            self.time_changed(tree, &inode);
         }
         let done = Done::Written(written as u32);
         if write.sync == Durable::No {
@@ -212,18 +217,17 @@ impl Engine {
         Remainder::Sync { fd: SyncFd::File(file), data_only, join }
     }
 
-    /// Writes a piece on this node; returns how much of it, and the time after it.
+    /// Writes a piece on this node; returns how much of it.
     fn write_here(
         &self, tree: &Tree, inode: &Inode, file: &OpenFile, offset: u64, piece: &[u8],
         write: &Write<'_>,
-    ) -> io::Result<(usize, FileTime)> {
+    ) -> io::Result<usize> {
         let count = write_fully(file.fd.as_fd(), offset, piece)?;
-        let (mtime, dropped) = drop_suid(file.fd.as_fd(), write.kill_suid)?;
-        if dropped {
+        if write.kill_suid && drop_suid(file.fd.as_fd(), true)?.1 {
             // Or the kernel would run the changed program with its owner's rights.
             self.attributes_changed(tree, inode);
         }
-        Ok((count, mtime))
+        Ok(count)
     }
 
     fn put_sync(&self, sync: &Operation<'_>, sent: bool, join: &Arc<Join>) {

@@ -153,6 +153,7 @@ impl Engine {
     /// Without a secondary that has everything there is nothing to hand over.
     fn hand_over(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
         self.flush_kernel();
+        self.tell_times();
         let attached = {
             let mut mode = self.mode.write();
             if mode.gate == Gate::Open {

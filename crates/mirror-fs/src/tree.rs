@@ -45,6 +45,8 @@ pub struct Inode {
     /// The session of the link in which the secondary knows this number.
     pub bound_session: AtomicU64,
     pub places: Mutex<Vec<Place>>,
+    /// It was written to, and the secondary has not been told its modification time (`times`).
+    pub time_untold: AtomicBool,
     /// Held from the local change until the operation stands in the stream: so the order of the
     /// local changes of a file is the order of its operations.
     pub order: Mutex<Mark>,
@@ -149,6 +151,7 @@ impl Tree {
             opens: AtomicU32::new(0),
             bound_session: AtomicU64::new(0),
             places: Mutex::new(Vec::new()),
+            time_untold: AtomicBool::new(false),
             order: Mutex::new(Mark::default()),
         })
     }

@@ -1,0 +1,71 @@
+//! Modification times of files that are being written.
+//!
+//! Both copies must end up with the primary's times, but asking for a file's time after each write
+//! is dear in a hidden way: the kernel then stamps the next write anew, so that each fsync has to
+//! commit the inode as well as the data, on both nodes. So a write carries no time. A few times a
+//! second, and before the role is handed over, the secondary is told the times of the files that
+//! were written since. After a sudden take-over the last writes have the secondary's own times,
+//! which differ by what its clock does and by a fraction of a second.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mirror_core::message::{AttributeChange, Operation};
+
+use crate::engine::Engine;
+use crate::mode::Mode;
+use crate::progress::Send;
+use crate::tree::{mtime_of, Inode, Tree};
+
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+impl Engine {
+    /// The file has been written to.
+    pub(crate) fn time_changed(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) {
+        if !inode.time_untold.swap(true, Ordering::AcqRel) {
+            self.untold.lock().push((tree.clone(), inode.clone()));
+        }
+    }
+
+    /// Tells the secondary the times that it does not know.
+    pub(crate) fn tell_times(&self) {
+        let mode = self.mode.read();
+        let untold = std::mem::take(&mut *self.untold.lock());
+        for (tree, inode) in untold {
+            inode.time_untold.store(false, Ordering::Release);
+            self.tell_time(&mode, &tree, &inode);
+        }
+    }
+
+    fn tell_time(&self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>) {
+        if mode.session == 0 {
+            return;
+        }
+        let (mark, known) = self.ordered(mode, tree, inode);
+        if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
+            // A file that is gone has no time to tell.
+            if let Ok(stat) = tree.stat(inode) {
+                let mtime = Some(mtime_of(&stat));
+                let change = AttributeChange { mtime, ..AttributeChange::default() };
+                self.outbox.put(&Operation::SetAttributes { id: inode.id, change }, None);
+            }
+        }
+    }
+
+    /// The thread that tells them.
+    pub fn keep_telling_times(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        crate::primary::spawn("times", move || loop {
+            std::thread::sleep(TELL_EVERY);
+            match engine.upgrade() {
+                Some(engine) => {
+                    if !engine.untold.lock().is_empty() {
+                        engine.tell_times();
+                    }
+                }
+                None => return,
+            }
+        });
+    }
+}
