@@ -44,8 +44,9 @@ def _be_ordinary() -> None:
     except OSError:
         pass  # a daemon without privileges has none to give back
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    # Python ignores these for itself; a program expects to get them.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    # Python ignores some for itself, and whoever started the daemon may have ignored others (nohup,
+    # a shell's background job); a program expects to get them all.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     _write(_OOM_SCORE, "0")
 
