@@ -23,8 +23,10 @@ use rustls::Connection;
 /// the next.
 const PIECE_BYTES: usize = 192 * 1024;
 const RECEIVE_BYTES: usize = 256 * 1024;
-/// A wait so short that sleeping costs more than staying awake.
-const SHORT_WAIT: Duration = Duration::from_micros(60);
+/// How long to stay awake at most.
+const AWAKE_WAIT: Duration = Duration::from_micros(80);
+/// A wait so short that it would have been shorter, had this thread (and the peer's) stayed awake.
+const SHORT_WAIT: Duration = Duration::from_micros(160);
 const LITTLE_BYTES: usize = 16 << 10;
 const AWAKE_MAX: u8 = 8;
 /// How often a waiting receiver looks up to see whether it should go on.
@@ -237,7 +239,7 @@ impl Receiver {
             let flags = rustix::net::RecvFlags::DONTWAIT;
             match rustix::net::recv(&self.conn.socket, &mut self.raw[..], flags) {
                 Ok((count, _)) => return Ok(self.rate(count, begun)),
-                Err(rustix::io::Errno::AGAIN) if begun.elapsed() < SHORT_WAIT => {
+                Err(rustix::io::Errno::AGAIN) if begun.elapsed() < AWAKE_WAIT => {
                     std::thread::yield_now();
                 }
                 Err(rustix::io::Errno::AGAIN) => {
@@ -268,6 +270,11 @@ impl Receiver {
         let end = self.taken + length;
         self.taken = end;
         Ok(Some((header, &self.plain[start..end])))
+    }
+
+    /// A part of the next frame is here: the rest is on its way.
+    pub fn has_part(&self) -> bool {
+        self.plain.len() > self.taken
     }
 
     /// The next whole frame, waiting for it until `limit`.

@@ -31,6 +31,8 @@ const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(400);
 /// Threads for syncs and checksums; the queue before them is bounded, a full one slows the stream.
 const BESIDE_THREADS: usize = 3;
 const BESIDE_QUEUE: usize = 256;
+/// Operations that one report may serve for while more are on their way.
+const RUN_MAX: u64 = 16;
 
 pub struct Follower {
     stopping: AtomicBool,
@@ -229,9 +231,8 @@ fn follow(
     session: &mut Session, beside: &Beside,
 ) -> String {
     let limit_ms = engine.config.peer_timeout_ms;
-    let mut reported = Instant::now();
+    let (mut reported, mut reported_up_to) = (Instant::now(), session.applied);
     loop {
-        let before = session.applied;
         loop {
             let (header, body) = match receiver.next_frame() {
                 Ok(None) => break,
@@ -255,9 +256,11 @@ fn follow(
             }
             session.applied = session.applied.max(sequence);
         }
-        let idle = reported.elapsed() > SIGN_OF_LIFE_EVERY;
-        if session.applied > before || idle {
-            reported = Instant::now();
+        // In the middle of a run of operations one report serves for several.
+        let unreported = session.applied - reported_up_to;
+        let due = unreported > 0 && (!receiver.has_part() || unreported >= RUN_MAX);
+        if due || reported.elapsed() > SIGN_OF_LIFE_EVERY {
+            (reported, reported_up_to) = (Instant::now(), session.applied);
             if let Err(error) = report(conn, &Report::Applied { sequence: session.applied }) {
                 return format!("the connection ended: {error}");
             }
