@@ -132,6 +132,8 @@ pub enum Operation<'a> {
         offset: u64,
         mtime: FileTime,
         kill_suid: bool,
+        /// The next piece of the same write follows: nobody waits for this one by itself.
+        more: bool,
         data: &'a [u8],
     },
     Truncate {

@@ -274,7 +274,7 @@ fn a_lie_about_a_list_costs_no_memory() {
 fn ranges_end_where_files_can_end() {
     let (id, mtime) = (FileId::new(0, 5), Default::default());
     let offset = i64::MAX as u64 - 3;
-    let write = |data| Operation::Write { id, offset, mtime, kill_suid: false, data };
+    let write = |data| Operation::Write { id, offset, mtime, kill_suid: false, more: false, data };
     assert!(wire::decode_frame(&encoded(&write(b"abc"))).is_ok());
     assert!(refusal(&encoded(&write(b"abcd"))).contains("beyond any file"));
     let hole = Operation::Zone { id, offset, data: ZoneData::Hole(u64::MAX) };
@@ -285,7 +285,8 @@ fn ranges_end_where_files_can_end() {
 fn bulk_data_is_borrowed_and_bounded() {
     let (id, mtime) = (FileId::new(0, 5), Default::default());
     let data = vec![7; MAX_DATA_BYTES];
-    let write = Operation::Write { id, offset: 0, mtime, kill_suid: false, data: &data };
+    let write =
+        Operation::Write { id, offset: 0, mtime, kill_suid: false, more: false, data: &data };
     assert!(wire::fits(&write));
     let mut fixed = Vec::new();
     let following = wire::encode_operation_split(1, &write, &mut fixed).expect("bulk data");
@@ -298,7 +299,8 @@ fn bulk_data_is_borrowed_and_bounded() {
     };
     assert_eq!(read.as_ptr(), bytes[fixed.len()..].as_ptr());
     let more = vec![7; MAX_DATA_BYTES + 1];
-    let write = Operation::Write { id, offset: 0, mtime, kill_suid: false, data: &more };
+    let write =
+        Operation::Write { id, offset: 0, mtime, kill_suid: false, more: false, data: &more };
     assert!(!wire::fits(&write));
     let long = with_body_bytes([bytes.as_slice(), &[0]].concat());
     assert!(refusal(&long).contains("are more than"));

@@ -200,7 +200,7 @@ impl Applier {
         &mut self, sequence: u64, operation: Operation<'_>, beside: &Beside,
     ) -> io::Result<()> {
         match operation {
-            Operation::Write { id, offset, mtime, kill_suid, data } => {
+            Operation::Write { id, offset, mtime, kill_suid, data, more: _ } => {
                 let fd = self.contents(id)?;
                 if write_fully(fd.as_fd(), offset, data)? < data.len() {
                     return Err(io::Error::from_raw_os_error(libc::ENOSPC));

@@ -272,11 +272,6 @@ impl Receiver {
         Ok(Some((header, &self.plain[start..end])))
     }
 
-    /// A part of the next frame is here: the rest is on its way.
-    pub fn has_part(&self) -> bool {
-        self.plain.len() > self.taken
-    }
-
     /// The next whole frame, waiting for it until `limit`.
     pub fn wait_frame(&mut self, limit: Duration) -> io::Result<(wire::Header, Vec<u8>)> {
         let until = Instant::now() + limit;

@@ -31,7 +31,7 @@ const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(400);
 /// Threads for syncs and checksums; the queue before them is bounded, a full one slows the stream.
 const BESIDE_THREADS: usize = 3;
 const BESIDE_QUEUE: usize = 256;
-/// Operations that one report may serve for while more are on their way.
+/// Operations that one report may serve for while a large write goes on.
 const RUN_MAX: u64 = 16;
 
 pub struct Follower {
@@ -232,6 +232,7 @@ fn follow(
 ) -> String {
     let limit_ms = engine.config.peer_timeout_ms;
     let (mut reported, mut reported_up_to) = (Instant::now(), session.applied);
+    let mut more = false;
     loop {
         loop {
             let (header, body) = match receiver.next_frame() {
@@ -245,6 +246,7 @@ fn follow(
             };
             let sequence = header.sequence;
             let sync = matches!(operation, Operation::Sync { .. });
+            more = matches!(operation, Operation::Write { more: true, .. });
             if sequence != 0 && sequence <= session.applied && !sync {
                 continue;
             }
@@ -256,9 +258,9 @@ fn follow(
             }
             session.applied = session.applied.max(sequence);
         }
-        // In the middle of a run of operations one report serves for several.
+        // In the middle of a large write nobody waits for a report.
         let unreported = session.applied - reported_up_to;
-        let due = unreported > 0 && (!receiver.has_part() || unreported >= RUN_MAX);
+        let due = unreported > 0 && (!more || unreported >= RUN_MAX);
         if due || reported.elapsed() > SIGN_OF_LIFE_EVERY {
             (reported, reported_up_to) = (Instant::now(), session.applied);
             if let Err(error) = report(conn, &Report::Applied { sequence: session.applied }) {

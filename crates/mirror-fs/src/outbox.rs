@@ -303,7 +303,7 @@ impl Resend {
                     Operation::Zone { id, offset: *offset, data: ZoneData::Hole(0) }
                 } else {
                     let (offset, kill_suid) = (*offset, *kill_suid);
-                    Operation::Write { id, offset, mtime, kill_suid, data: data_now }
+                    Operation::Write { id, offset, mtime, kill_suid, more: false, data: data_now }
                 };
                 wire::encode_operation_split(sequence, &operation, &mut frame);
                 data.truncate(got);

@@ -184,7 +184,8 @@ impl Engine {
             if !data.is_empty() {
                 let (id, kill_suid) = (inode.id, write.kill_suid);
                 let mtime = FileTime::default();
-                let operation = Operation::Write { id, offset, mtime, kill_suid, data };
+                let more = written < write.data.len() && count == piece.len();
+                let operation = Operation::Write { id, offset, mtime, kill_suid, more, data };
                 sent = true;
                 if written == write.data.len() && write.sync == Durable::No {
                     self.time_changed(tree, &inode);

@@ -118,7 +118,14 @@ fn contents() -> Named {
     vec![
         (
             "write",
-            Operation::Write { id, offset, mtime, kill_suid: true, data: b"sixteen bytes ok" },
+            Operation::Write {
+                id,
+                offset,
+                mtime,
+                kill_suid: true,
+                more: false,
+                data: b"sixteen bytes ok",
+            },
         ),
         ("truncate", Operation::Truncate { id, size: 5, mtime, kill_suid: false }),
         ("allocate", Operation::Allocate { id, mode: 3, offset, length: 4096, mtime }),

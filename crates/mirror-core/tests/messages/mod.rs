@@ -80,7 +80,10 @@ impl Sample {
         let (id, offset, name) = (self.id, self.offset, self.name.as_slice());
         let (mtime, kill_suid) = (self.times[0], self.flag);
         Some(match self.form {
-            9 => Operation::Write { id, offset, mtime, kill_suid, data: &self.data },
+            9 => {
+                let more = !kill_suid;
+                Operation::Write { id, offset, mtime, kill_suid, more, data: &self.data }
+            }
             10 => Operation::Truncate { id, size: offset, mtime, kill_suid },
             11 => {
                 let length = u64::from(self.word);

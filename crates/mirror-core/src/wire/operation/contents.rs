@@ -16,8 +16,8 @@ const ALL: u8 = MODE | UID | GID | ATIME | MTIME;
 /// Append the fields without bulk data, or answer false: not one of these.
 pub fn encode(operation: &Operation<'_>, w: &mut Writer<'_>) -> bool {
     match operation {
-        Operation::Write { id, offset, mtime, kill_suid, data: _ } => {
-            w.id(*id).u64(*offset).time(*mtime).flag(*kill_suid).zeros(3);
+        Operation::Write { id, offset, mtime, kill_suid, more, data: _ } => {
+            w.id(*id).u64(*offset).time(*mtime).flag(*kill_suid).flag(*more).zeros(2);
         }
         Operation::Truncate { id, size, mtime, kill_suid } => {
             w.id(*id).u64(*size).time(*mtime).flag(*kill_suid);
@@ -48,10 +48,10 @@ pub fn decode<'a>(kind: u16, r: &mut Reader<'a>) -> Result<Option<Operation<'a>>
     Ok(Some(match kind {
         kinds::WRITE => {
             let (id, offset, mtime) = (r.id("id")?, r.u64("offset")?, r.time("mtime")?);
-            let kill_suid = r.flag("kill_suid")?;
-            r.zeros(3)?;
+            let (kill_suid, more) = (r.flag("kill_suid")?, r.flag("more")?);
+            r.zeros(2)?;
             let data = decode_data(offset, r)?;
-            Operation::Write { id, offset, mtime, kill_suid, data }
+            Operation::Write { id, offset, mtime, kill_suid, more, data }
         }
         kinds::TRUNCATE => Operation::Truncate {
             id: r.id("id")?,
