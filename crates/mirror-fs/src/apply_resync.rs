@@ -292,7 +292,10 @@ impl Applier {
         // What the primary unbound is not known any more; the rest is still open there.
         let aside: Vec<FileId> = std::mem::take(&mut self.resync).aside.into_keys().collect();
         for id in aside {
-            self.keep_open(id)?;
+            // What cannot be opened any more is gone on the primary too.
+            if self.keep_open(id).is_err() {
+                self.unlearn(id);
+            }
         }
         for tree in self.trees.clone() {
             let mtime = mtime_of(&rfs::fstat(tree.root_fd())?);

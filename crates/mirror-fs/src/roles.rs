@@ -312,6 +312,10 @@ impl Engine {
         }
         if role == Role::Secondary {
             outdated = self.facts.lock().link_up;
+            if outdated {
+                // The last modification times are still on their way.
+                std::thread::sleep(crate::times::TELL_EVERY * 2);
+            }
             self.stop_following();
         }
         self.sync_trees().map_err(|e| disk_failed(format!("the disk cannot be synced: {e}")))?;

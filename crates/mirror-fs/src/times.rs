@@ -14,11 +14,12 @@ use std::time::Duration;
 use mirror_core::message::{AttributeChange, Operation};
 
 use crate::engine::Engine;
-use crate::mode::Mode;
+use crate::mode::{Gate, Mode};
 use crate::progress::Send;
 use crate::tree::{mtime_of, Inode, Tree};
 
-const TELL_EVERY: Duration = Duration::from_millis(100);
+/// So much later, at most, a secondary knows the time of a write.
+pub const TELL_EVERY: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// The file has been written to.
@@ -31,6 +32,10 @@ impl Engine {
     /// Tells the secondary the times that it does not know.
     pub(crate) fn tell_times(&self) {
         let mode = self.mode.read();
+        // Without a secondary they are kept: should it come back as it left, it still lacks them.
+        if mode.session == 0 || mode.gate != Gate::Open || self.outbox.is_lost() {
+            return;
+        }
         let untold = std::mem::take(&mut *self.untold.lock());
         for (tree, inode) in untold {
             inode.time_untold.store(false, Ordering::Release);
@@ -39,9 +44,6 @@ impl Engine {
     }
 
     fn tell_time(&self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>) {
-        if mode.session == 0 {
-            return;
-        }
         let (mark, known) = self.ordered(mode, tree, inode);
         if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
             // A file that is gone has no time to tell.
