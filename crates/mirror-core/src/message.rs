@@ -9,7 +9,8 @@
 //! `Entries`; from then on a rename changes nothing.
 //!
 //! `mtime` fields carry the primary's modification time after the change, so that both copies have
-//! the same times although each kernel stamps its own.
+//! the same times although each kernel stamps its own. A `Write` leaves it zero, which means "told
+//! later": asking for the time after each write is dear, so it follows in a `SetAttributes`.
 
 use crate::generation::Generation;
 use crate::units::{Epoch, FileId, FileTime, Sequence};
