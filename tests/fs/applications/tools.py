@@ -18,7 +18,7 @@ WHEEL = "twofold_sample-1.0-py3-none-any.whl"
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    environment = os.environ | {"GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent", "LC_ALL": "C"}
+    environment = os.environ | {"GIT_CONFIG_NOSYSTEM": "1", "HOME": "/dev/null", "LC_ALL": "C"}
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
