@@ -10,11 +10,14 @@ export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 # mirror-py is an extension module: only Python can load it, so its tests are Python's.
 CRATES := --workspace --exclude twofold-mirror-py
 
-.PHONY: help setup demo test check bench fmt clean
+# Inputs for each decoder in `make test-long`.
+FUZZ ?= 10000000
+
+.PHONY: help setup demo test test-long check bench fmt clean
 
 help: ## this list
 	@echo "Twofold: high availability on two ordinary servers. Words:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Debian packages, Python in .venv, Rust build; leaves .venv/bin/twofold
 	@scripts/setup.sh build
@@ -27,6 +30,11 @@ test: ## every test (needs root and /dev/fuse for the tiers with real mounts)
 	@scripts/setup.sh test
 	$(RUST) cargo test --release --locked $(CRATES)
 	$(PY)/pytest
+
+test-long: ## the tests that take hours: power cuts, fuzzing, torture, large trees
+	@scripts/setup.sh test
+	TWOFOLD_FUZZ=$(FUZZ) $(RUST) cargo test --release --locked $(CRATES) -- --nocapture fuzz
+	$(PY)/pytest -m long
 
 check: ## linters, types, layers, formatting
 	@scripts/setup.sh check
