@@ -78,17 +78,18 @@ pub struct Generation {
     pub epoch: Epoch,
 }
 
-/// How my generation compares with the other node's.
+/// How my generation compares with the other node's. The numbers are those of the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
 pub enum Relation {
-    Equal,
-    MineNewer,
-    TheirsNewer,
-    MineBlank,
-    TheirsBlank,
-    BothBlank,
-    Diverged,
-    Unrelated,
+    Equal = 0,
+    MineNewer = 1,
+    TheirsNewer = 2,
+    MineBlank = 3,
+    TheirsBlank = 4,
+    BothBlank = 5,
+    Diverged = 6,
+    Unrelated = 7,
 }
 
 impl Relation {
@@ -102,6 +103,10 @@ impl Relation {
         Relation::Diverged,
         Relation::Unrelated,
     ];
+
+    pub fn from_number(number: u8) -> Option<Relation> {
+        Relation::ALL.into_iter().find(|relation| *relation as u8 == number)
+    }
 
     /// The word used in status, journal and interfaces.
     pub fn as_str(self) -> &'static str {

@@ -12,7 +12,7 @@
 //! the same times although each kernel stamps its own. A `Write` leaves it zero, which means "told
 //! later": asking for the time after each write is dear, so it follows in a `SetAttributes`.
 
-use crate::generation::Generation;
+use crate::generation::{Generation, Relation};
 use crate::units::{Epoch, FileId, FileTime, Sequence};
 
 /// What a directory entry is. The numbers are those of the wire.
@@ -296,11 +296,13 @@ pub enum Welcome {
         generation: u64,
         epoch: Epoch,
     },
-    /// Start a new session with a resync.
+    /// Start a new session with a resync. `relation` is the primary's view of the two copies: it
+    /// tells the secondary whether what will be overwritten is data that nobody else has.
     Resync {
         session: u64,
         reason: String,
         epoch: Epoch,
+        relation: Relation,
     },
     Refused {
         reason: String,

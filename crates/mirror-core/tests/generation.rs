@@ -224,3 +224,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_loser_stays_diverged_until_its_resync_has_ended() {
+    let (a, b) = pair();
+    let (winner, loser) = (a.fork(2), b.fork(3));
+    // Its resync begins, is cut, begins again: what it alone has is still to be saved.
+    let cut = Generation { sync_target: true, outdated: true, ..loser };
+    assert_eq!(compare(&winner, &cut), Relation::Diverged);
+    assert_eq!(compare(&winner.fork(4), &cut), Relation::Diverged);
+    assert_eq!(compare(&winner, &cut.adopt(&winner)), Relation::Equal);
+}
+
+#[test]
+fn a_stale_node_that_was_forced_to_serve_has_diverged() {
+    let (a, b) = pair();
+    let newer = a.fork(2);
+    // Forced although the other had gone on: a fork of its own, from the same base.
+    let forced = Generation { outdated: true, ..b }.fork(3);
+    assert_eq!(compare(&newer, &forced), Relation::Diverged);
+    // And a half copy that was forced is a version of its own too, not the old one.
+    let half = Generation { sync_target: true, ..newer.fork(5) }.fork(6);
+    assert_ne!(compare(&newer, &half), Relation::Equal);
+}
+
+#[test]
+fn relations_have_numbers_that_come_back() {
+    for relation in Relation::ALL {
+        assert_eq!(Relation::from_number(relation as u8), Some(relation));
+        assert_eq!(relation.mirrored().mirrored(), relation);
+    }
+    assert_eq!(Relation::from_number(Relation::ALL.len() as u8), None);
+}

@@ -204,7 +204,7 @@ fn accept(
             *session = Session { number, applied: 0, resyncing: false };
             "in sync"
         }
-        Welcome::Resync { session: number, epoch, reason } => {
+        Welcome::Resync { session: number, epoch, reason, relation: _ } => {
             tracing::info!("a resync into this node begins: {reason}");
             engine.standing.lock().trusted = false;
             follow(epoch, false)?;

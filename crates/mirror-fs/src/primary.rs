@@ -144,8 +144,10 @@ fn judge(engine: &Engine, hello: &Hello) -> Welcome {
     }
     let (session, epoch) = (fresh_number(), mine.epoch);
     let generation = mine.current;
-    let resync = |reason: &str| Welcome::Resync { session, reason: reason.into(), epoch };
-    match compare(mine, &hello.generation) {
+    let relation = compare(mine, &hello.generation);
+    let resync =
+        |reason: &str| Welcome::Resync { session, reason: reason.into(), epoch, relation };
+    match relation {
         Relation::Equal if hello.trusted && standing.trusted => {
             Welcome::InSync { session, generation, epoch }
         }

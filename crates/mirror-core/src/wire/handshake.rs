@@ -2,7 +2,7 @@
 
 use super::bytes::{Reader, Writer};
 use super::{begin_frame, end_frame, kinds, Header, WireError};
-use crate::generation::{Generation, LastRole};
+use crate::generation::{Generation, LastRole, Relation};
 use crate::message::{Hello, Welcome};
 
 const CLEAN: u8 = 1;
@@ -57,7 +57,9 @@ pub fn encode_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
         Welcome::InSync { session, generation, epoch } => {
             w.u64(*session).u64(*generation).u64(*epoch)
         }
-        Welcome::Resync { session, reason, epoch } => w.u64(*session).text(reason).u64(*epoch),
+        Welcome::Resync { session, reason, epoch, relation } => {
+            w.u64(*session).text(reason).u64(*epoch).u8(*relation as u8)
+        }
         Welcome::Refused { reason } => w.text(reason),
     };
     end_frame(start, 0, out);
@@ -77,11 +79,18 @@ pub fn decode_welcome(header: &Header, body: &[u8]) -> Result<Welcome, WireError
             session: r.u64("session")?,
             reason: r.text("reason")?,
             epoch: r.u64("epoch")?,
+            relation: decode_relation(&mut r)?,
         },
         kinds::WELCOME_REFUSED => Welcome::Refused { reason: r.text("reason")? },
         _ => return Err(r.error("kind", "a welcome was expected")),
     };
     r.end(welcome)
+}
+
+fn decode_relation(r: &mut Reader<'_>) -> Result<Relation, WireError> {
+    let number = r.u8("relation")?;
+    Relation::from_number(number)
+        .ok_or_else(|| r.error("relation", &format!("{number} is no relation")))
 }
 
 fn encode_generation(generation: &Generation, w: &mut Writer<'_>) {

@@ -1,6 +1,6 @@
 //! One fixed example of each message. The golden vectors are made of these; never change one, add.
 
-use mirror_core::generation::{Generation, LastRole};
+use mirror_core::generation::{Generation, LastRole, Relation};
 use mirror_core::message::*;
 use mirror_core::units::{FileId, FileTime};
 use mirror_core::wire;
@@ -216,7 +216,15 @@ fn handshake() -> Vec<(String, Vec<u8>)> {
     for (name, welcome) in [
         ("welcome_resume", Welcome::Resume { session }),
         ("welcome_in_sync", Welcome::InSync { session, generation, epoch }),
-        ("welcome_resync", Welcome::Resync { session, reason: "b was away".into(), epoch }),
+        (
+            "welcome_resync",
+            Welcome::Resync {
+                session,
+                reason: "both went on alone".into(),
+                epoch,
+                relation: Relation::Diverged,
+            },
+        ),
         ("welcome_refused", Welcome::Refused { reason: "another cluster".into() }),
     ] {
         let mut frame = Vec::new();

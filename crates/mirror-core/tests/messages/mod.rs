@@ -3,11 +3,12 @@
 
 pub mod examples;
 
-use mirror_core::generation::{Generation, LastRole, HISTORY_MAX};
+use mirror_core::generation::{Generation, LastRole, Relation, HISTORY_MAX};
 use mirror_core::message::*;
 use mirror_core::units::{FileId, FileTime, MAX_INODE};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// An operation that owns its bytes: strategies cannot borrow.
 #[derive(Clone, Debug)]
@@ -279,11 +280,14 @@ pub fn welcomes() -> impl Strategy<Value = Welcome> {
             generation,
             epoch
         }),
-        (any::<(u64, u64)>(), reason).prop_map(|((session, epoch), reason)| Welcome::Resync {
-            session,
-            reason,
-            epoch
-        }),
+        (any::<(u64, u64)>(), reason, select(Relation::ALL.to_vec())).prop_map(
+            |((session, epoch), reason, relation)| Welcome::Resync {
+                session,
+                reason,
+                epoch,
+                relation
+            }
+        ),
         reason.prop_map(|reason| Welcome::Refused { reason }),
     ]
 }
