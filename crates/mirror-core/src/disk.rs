@@ -1,4 +1,5 @@
-//! THE on-disk formats. Today one: the generation record of a module, `state_dir/generation`.
+//! The generation record of a module on disk, `state_dir/generation`. (The record of what its
+//! directories are stands in `tree_identity`.)
 //!
 //! It is text, because at a bad moment a person will want to read it with `cat`:
 //!
@@ -45,8 +46,19 @@ impl fmt::Display for DiskError {
 
 impl std::error::Error for DiskError {}
 
+impl DiskError {
+    pub(crate) fn damaged(why: &str) -> DiskError {
+        DiskError { text: format!("is damaged: {why}") }
+    }
+
+    pub(crate) fn of_version(theirs: &str, ours: &str) -> DiskError {
+        let text = format!("has version {theirs}; this program reads version {ours}");
+        DiskError { text }
+    }
+}
+
 fn damaged(why: &str) -> DiskError {
-    DiskError { text: format!("is damaged: {why}") }
+    DiskError::damaged(why)
 }
 
 /// The bytes of the generation record.
@@ -85,10 +97,7 @@ pub fn decode_generation(bytes: &[u8]) -> Result<Generation, DiskError> {
     match version {
         None => return Err(damaged("it does not begin as a generation record does")),
         Some(VERSION) => {}
-        Some(other) => {
-            let text = format!("has version {other}; this program reads version {VERSION}");
-            return Err(DiskError { text });
-        }
+        Some(other) => return Err(DiskError::of_version(other, VERSION)),
     }
     let body = text.rfind("crc32 ").ok_or_else(|| damaged("the checksum line is missing"))?;
     let checksum = text[body..].trim_start_matches("crc32 ").trim_end();

@@ -61,6 +61,9 @@ pub struct Config {
     pub sync: SyncPolicy,
     pub peer_timeout_ms: u64,
     pub resync_limit_bytes_per_s: Option<u64>,
+    /// Paths that must exist in each tree before the engine starts (`identity`).
+    #[serde(default)]
+    pub require: Vec<PathBuf>,
 }
 
 /// Why the engine cannot start from this file: one sentence for a person.
@@ -118,6 +121,9 @@ impl Config {
             ));
         }
         self.check_trees()?;
+        for path in &self.require {
+            check_relative("require", path)?;
+        }
         check_absolute("state_dir", &self.state_dir)?;
         check_absolute("run_dir", &self.run_dir)?;
         check_absolute("tls.ca", &self.tls.ca)?;
@@ -195,6 +201,14 @@ fn check_name(field: &str, name: &str) -> Result<(), String> {
             "`{field}` is {name:?}; a name has 1 to 63 letters, digits, `-` or `_`, and begins and \
              ends with a letter or digit."
         )),
+    }
+}
+
+fn check_relative(field: &str, path: &Path) -> Result<(), String> {
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    match plain && !path.as_os_str().is_empty() {
+        true => Ok(()),
+        false => Err(format!("`{field}` is {path:?}; a path below the directory is needed.")),
     }
 }
 

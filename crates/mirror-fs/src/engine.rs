@@ -22,6 +22,7 @@ use crate::change::Change;
 use crate::config::Config;
 use crate::files::OpenFiles;
 use crate::follower::Follower;
+use crate::identity;
 use crate::mode::{Gate, Mode, Parked, Standing};
 use crate::outbox::Outbox;
 use crate::perform::Remainder;
@@ -82,6 +83,8 @@ impl Engine {
             trees.push(Arc::new(Tree::open(index as u8, &tree.path)?));
         }
         let standing = read_generation(&config.state_dir.join("generation"))?;
+        let damaged = standing.damaged.is_some();
+        identity::check(&config, &standing.generation, damaged, trees.iter().map(|t| &**t))?;
         Ok(Engine {
             config,
             trees,
@@ -326,7 +329,7 @@ pub fn fresh_number() -> u64 {
 }
 
 /// Writes aside, syncs, renames, syncs the directory: either the old record or the new survives.
-fn write_durably(path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
     let aside: PathBuf = path.with_extension("new");
     let mut file = std::fs::File::create(&aside)?;
     file.write_all(bytes)?;

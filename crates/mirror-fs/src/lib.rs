@@ -21,6 +21,7 @@ pub mod files;
 pub mod follower;
 mod fuse;
 pub mod generation_json;
+mod identity;
 pub mod mode;
 mod mount;
 mod mounted;

@@ -19,6 +19,15 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// As text, for a record on disk.
+    pub fn hexadecimal(&self) -> String {
+        let mut text = format!("{:x}-", self.kind);
+        for byte in &self.bytes[..self.length as usize] {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        text
+    }
+
     /// A number that differs when an inode number is used again for another file.
     pub fn generation(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

@@ -149,6 +149,18 @@ def _directories(q: Question) -> Iterator[Problem]:
                 )
 
 
+def _require(q: Question) -> Iterator[Problem]:
+    section = q.module.config.replication
+    for i, wanted in enumerate(section.require if section else ()):
+        plain = _plain(wanted).removeprefix("/")
+        if not plain or wanted != plain or "\0" in wanted:
+            yield Problem(
+                ("replication", "require", i),
+                f"{wanted!r} is not a path below the directory",
+                f"Write it without a leading /, such as {plain or 'lost+found'!r}.",
+            )
+
+
 def _shape(directory: str) -> tuple[str, str] | None:
     if not directory.startswith("/"):
         return "is not an absolute path", f"Write it from the root, such as /srv/{directory}."
@@ -323,6 +335,7 @@ RULES: tuple[Callable[[Question], Iterator[Problem]], ...] = (
     _kind,
     _replication,
     _directories,
+    _require,
     _addresses,
     _services,
     _checkers,

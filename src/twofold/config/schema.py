@@ -225,6 +225,11 @@ class Replication(Section):
         alias="peer_timeout",
         description="Writes wait this long for a silent peer; default: the heartbeat's timeout",
     )
+    require: tuple[str, ...] = Field(
+        (),
+        max_length=16,
+        description="Paths below each directory without which the module does not start",
+    )
     resync_limit_bytes_per_s: Size = Field(
         0, alias="resync_limit", description="Bytes a second a resync may send; 0: no limit"
     )

@@ -260,6 +260,7 @@ def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str,
         },
         "sync": replication.sync,
         "peer_timeout_ms": int(timeout_s * 1000),
+        "require": list(replication.require),
         "resync_limit_bytes_per_s": replication.resync_limit_bytes_per_s or None,
     }
 

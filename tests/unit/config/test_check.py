@@ -166,3 +166,19 @@ def test_ports_and_addresses_of_other_modules() -> None:
                for s in found)  # fmt: skip
     assert any("10.77.0.100 belongs to module 'other' already" in s for s in found)
     assert next_port([other]) == 9101
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ("/srv/files/marker", "Write it without a leading /, such as 'srv/files/marker'"),
+        ("../other", "is not a path below the directory"),
+        ("", "is not a path below the directory"),
+        ("a//b", "such as 'a/b'"),
+    ],
+)
+def test_what_is_required_lies_below_the_directory(wanted: str, sentence: str) -> None:
+    text = MODULE.replace("port = 9100", f'port = 9100\nrequire = ["lost+found", "{wanted}"]')
+    (found,) = sentences(text)
+    assert sentence in found
+    assert sentences(MODULE.replace("port = 9100", 'port = 9100\nrequire = ["a/b"]')) == []
