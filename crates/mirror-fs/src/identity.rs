@@ -63,8 +63,8 @@ fn required(config: &Config, tree: &Tree) -> Result<(), String> {
                 let (directory, wanted) = (tree.path.display(), wanted.display());
                 return Err(format!(
                     "{directory} has no {wanted}, which must be there (require): {error}; if its \
-                     volume is not mounted, mount it; if this is the right directory, make {wanted} \
-                     in it"
+                     volume is not mounted, mount it; if this is the right directory, make \
+                     {wanted} in it"
                 ));
             }
         }
@@ -78,8 +78,8 @@ fn not_the_same(config: &Config, tree: &TreeIdentity) -> String {
     format!(
         "{directory} is not the directory that this node's data is in: its volume may not be \
          mounted; mount it. If it was replaced by an empty one, remove {state}/generation and \
-         {state}/trees, and all data comes from the other node; if the data was put back into a new \
-         one, remove {state}/trees only"
+         {state}/trees, and all data comes from the other node; if the data was put back into a \
+         new one, remove {state}/trees only"
     )
 }
 
