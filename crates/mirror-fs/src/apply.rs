@@ -16,6 +16,7 @@ use mirror_core::units::{FileId, FileTime};
 use rustix::fs as rfs;
 
 use crate::below::{apply_attributes, apply_times, apply_xattr, drop_suid, truncate, write_fully};
+use crate::calls;
 use crate::engine::Engine;
 use crate::follower::{report, Job};
 use crate::sys::{self, Handle};
@@ -158,7 +159,7 @@ impl Applier {
     pub(crate) fn number_at(&self, directory: &OwnedFd, name: &[u8]) -> io::Result<Option<FileId>> {
         let flags = rfs::OFlags::PATH | rfs::OFlags::NOFOLLOW | rfs::OFlags::CLOEXEC;
         let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
-        let fd = rfs::openat(directory, name, flags, rfs::Mode::empty())?;
+        let fd = calls::openat(directory, name, flags, rfs::Mode::empty())?;
         Ok(self.numbers.get(&sys::handle_of(fd.as_fd())?).copied())
     }
 
@@ -221,7 +222,7 @@ impl Applier {
             Operation::Allocate { id, mode, offset, length, mtime } => {
                 let fd = self.contents(id)?;
                 let flags = rfs::FallocateFlags::from_bits_retain(mode);
-                rfs::fallocate(&fd, flags, offset, length)?;
+                calls::fallocate(&fd, flags, offset, length)?;
                 self.remember_time(id, mtime);
                 Ok(())
             }
@@ -248,7 +249,7 @@ impl Applier {
     ) -> io::Result<()> {
         let flags = rfs::OFlags::PATH | rfs::OFlags::NOFOLLOW | rfs::OFlags::CLOEXEC;
         let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
-        let fd = rfs::openat(directory, name, flags, rfs::Mode::empty())?;
+        let fd = calls::openat(directory, name, flags, rfs::Mode::empty())?;
         self.learn(id, sys::handle_of(fd.as_fd())?);
         Ok(())
     }
@@ -267,7 +268,7 @@ impl Applier {
             }
         };
         beside.send(Box::new(move |conn| {
-            let synced = if data_only { rfs::fdatasync(&fd) } else { rfs::fsync(&fd) };
+            let synced = if data_only { calls::fdatasync(&fd) } else { calls::fsync(&fd) };
             let errno = synced.err().map_or(0, |e| e.raw_os_error());
             report(conn, &Report::Synced { sequence, errno })
         }))

@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use mirror_core::message::{FileKind, Operation};
 use mirror_core::units::{FileId, FileTime};
-use rustix::fs as rfs;
 
 use crate::apply::Applier;
 use crate::below::{apply_times, link_fd, make_node, rename, unlink};
+use crate::calls;
 use crate::change::NewNode;
 use crate::sys;
 
@@ -121,7 +121,7 @@ impl Applier {
         let tree = self.tree(id)?;
         let Some(handle) = self.known.get(&id) else { return Ok(()) };
         let path = sys::open_handle(tree.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW)?;
-        let stat = rfs::fstat(&path)?;
+        let stat = calls::fstat(&path)?;
         match crate::tree::kind_of(stat.st_mode) {
             FileKind::Regular if stat.st_nlink == 1 => {
                 let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
@@ -137,7 +137,7 @@ impl Applier {
     /// At the end of a resync: a file that stands aside only is kept by its number.
     pub(crate) fn keep_open(&mut self, id: FileId) -> io::Result<()> {
         let path = self.path_fd(id)?;
-        let stat = rfs::fstat(&path)?;
+        let stat = calls::fstat(&path)?;
         match crate::tree::kind_of(stat.st_mode) {
             FileKind::Regular if stat.st_nlink == 1 => {
                 let tree = self.tree(id)?;

@@ -21,6 +21,7 @@ use crate::below::{
     apply_attributes, apply_times, apply_xattr, link_fd, make_node, read_target, rename,
     reopen_directory, unlink, write_fully,
 };
+use crate::calls;
 use crate::change::NewNode;
 use crate::follower::report;
 use crate::outbox::read_fully;
@@ -68,7 +69,7 @@ impl Applier {
                 self.make_equal(id, entries)
             }
             Operation::FileBegin { id, size } => {
-                Ok(rfs::ftruncate(self.contents(id)?.as_fd(), size)?)
+                Ok(calls::ftruncate(self.contents(id)?.as_fd(), size)?)
             }
             Operation::AskChecksum { id, offset, length } => {
                 let fd = self.contents(id)?;
@@ -152,7 +153,7 @@ impl Applier {
     /// compared like any other's.)
     fn can_be(&self, entry: &Entry) -> bool {
         let same = |path: OwnedFd| -> io::Result<bool> {
-            let stat = rfs::fstat(&path)?;
+            let stat = calls::fstat(&path)?;
             Ok(stat.st_nlink > 0 && alike(path.as_fd(), &stat, entry)?)
         };
         !self.known.contains_key(&entry.id)
@@ -162,7 +163,7 @@ impl Applier {
     /// What stands at the name of an entry now.
     fn number_of_similar(&self, directory: &OwnedFd, entry: &Entry) -> io::Result<Similar> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = match rfs::openat(directory, os(&entry.name), flags, Mode::empty()) {
+        let fd = match calls::openat(directory, os(&entry.name), flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(rustix::io::Errno::NOENT) => return Ok(Similar::None),
             Err(e) => return Err(e.into()),
@@ -170,7 +171,7 @@ impl Applier {
         if let Some(number) = self.numbers.get(&sys::handle_of(fd.as_fd())?) {
             return Ok(Similar::Known(*number));
         }
-        let stat = rfs::fstat(&fd)?;
+        let stat = calls::fstat(&fd)?;
         let same = alike(fd.as_fd(), &stat, entry)?;
         Ok(if same { Similar::New } else { Similar::Other })
     }
@@ -205,12 +206,12 @@ impl Applier {
 
     fn aside_directory(&self, id: FileId) -> io::Result<OwnedFd> {
         let tree = self.tree(id)?;
-        match rfs::mkdirat(tree.root_fd(), ASIDE, Mode::from_raw_mode(0o700)) {
+        match calls::mkdirat(tree.root_fd(), ASIDE, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rfs::openat(tree.root_fd(), ASIDE, flags, Mode::empty())?)
+        Ok(calls::openat(tree.root_fd(), ASIDE, flags, Mode::empty())?)
     }
 
     /// Moves a name out of the way; a file that has a number can be brought back by it.
@@ -247,7 +248,7 @@ impl Applier {
             ZoneData::Hole(0) => {}
             ZoneData::Hole(length) => {
                 let flags = rfs::FallocateFlags::PUNCH_HOLE | rfs::FallocateFlags::KEEP_SIZE;
-                rfs::fallocate(&fd, flags, offset, length)?;
+                calls::fallocate(&fd, flags, offset, length)?;
             }
         }
         Ok(())
@@ -257,9 +258,9 @@ impl Applier {
         // The time that comes now is later than any that is remembered.
         self.forget_time(id);
         let path = self.path_fd(id)?;
-        let kind = kind_of(rfs::fstat(&path)?.st_mode);
+        let kind = kind_of(calls::fstat(&path)?.st_mode);
         if kind == FileKind::Regular {
-            rfs::ftruncate(self.contents(id)?.as_fd(), metadata.size)?;
+            calls::ftruncate(self.contents(id)?.as_fd(), metadata.size)?;
         }
         let owner = AttributeChange {
             uid: Some(metadata.uid),
@@ -298,7 +299,7 @@ impl Applier {
             }
         }
         for tree in self.trees.clone() {
-            let mtime = mtime_of(&rfs::fstat(tree.root_fd())?);
+            let mtime = mtime_of(&calls::fstat(tree.root_fd())?);
             match remove_all(tree.root_fd(), ASIDE.as_bytes()) {
                 Err(e) if !missing(&e) => return Err(e),
                 _ => {}
@@ -332,7 +333,7 @@ fn is_device(kind: FileKind) -> bool {
 pub fn names_of(directory: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
     let fd = reopen_directory(directory.as_fd())?;
     let mut names = Vec::new();
-    for entry in rfs::Dir::new(fd)? {
+    for entry in calls::read_directory(fd)? {
         let name = entry?.file_name().to_bytes().to_vec();
         if name != b"." && name != b".." {
             names.push(name);
@@ -348,7 +349,7 @@ pub fn remove_all(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
         other => return other,
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inner = rfs::openat(directory, os(name), flags, Mode::empty())?;
+    let inner = calls::openat(directory, os(name), flags, Mode::empty())?;
     for name in names_of(&inner)? {
         remove_all(inner.as_fd(), &name)?;
     }

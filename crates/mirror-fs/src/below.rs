@@ -10,6 +10,7 @@ use mirror_core::message::{AttributeChange, Creator, FileKind};
 use mirror_core::units::FileTime;
 use rustix::fs::{self as rfs, AtFlags, Mode as FileMode, OFlags};
 
+use crate::calls;
 use crate::change::NewNode;
 use crate::sys;
 use crate::tree::mtime_of;
@@ -23,11 +24,11 @@ pub fn make_node(
     directory: BorrowedFd<'_>, name: &[u8], node: &NewNode<'_>, creator: Creator,
 ) -> io::Result<()> {
     let mode = FileMode::from_raw_mode(node.mode & 0o7777);
-    let kind = |kind| rfs::mknodat(directory, os(name), kind, mode, node.rdev);
+    let kind = |kind| calls::mknodat(directory, os(name), kind, mode, node.rdev);
     let make = || match node.kind {
         FileKind::Regular => kind(rfs::FileType::RegularFile),
-        FileKind::Directory => rfs::mkdirat(directory, os(name), mode),
-        FileKind::Symlink => rfs::symlinkat(os(&node.target), directory, os(name)),
+        FileKind::Directory => calls::mkdirat(directory, os(name), mode),
+        FileKind::Symlink => calls::symlinkat(os(&node.target), directory, os(name)),
         FileKind::CharDevice => kind(rfs::FileType::CharacterDevice),
         FileKind::BlockDevice => kind(rfs::FileType::BlockDevice),
         FileKind::Fifo => kind(rfs::FileType::Fifo),
@@ -38,19 +39,19 @@ pub fn make_node(
 
 /// Gives an open or path descriptor's file another name.
 pub fn link_fd(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    Ok(rfs::linkat(file, "", directory, os(name), AtFlags::EMPTY_PATH)?)
+    Ok(calls::linkat(file, "", directory, os(name), AtFlags::EMPTY_PATH)?)
 }
 
 pub fn unlink(directory: BorrowedFd<'_>, name: &[u8], is_directory: bool) -> io::Result<()> {
     let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-    Ok(rfs::unlinkat(directory, os(name), flags)?)
+    Ok(calls::unlinkat(directory, os(name), flags)?)
 }
 
 pub fn rename(
     from: BorrowedFd<'_>, name: &[u8], to: BorrowedFd<'_>, new_name: &[u8], flags: u32,
 ) -> io::Result<()> {
     let flags = rfs::RenameFlags::from_bits_retain(flags);
-    Ok(rfs::renameat_with(from, os(name), to, os(new_name), flags)?)
+    Ok(calls::renameat_with(from, os(name), to, os(new_name), flags)?)
 }
 
 /// The target of a symbolic link; nothing for other kinds.
@@ -58,20 +59,20 @@ pub fn read_target(path: BorrowedFd<'_>, kind: FileKind) -> io::Result<Vec<u8>> 
     if kind != FileKind::Symlink {
         return Ok(Vec::new());
     }
-    Ok(rfs::readlinkat(path, "", Vec::new())?.into_bytes())
+    Ok(calls::readlinkat(path, "")?)
 }
 
 /// A new descriptor of the same directory, to read its names without disturbing other readers.
 pub fn reopen_directory(path: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOATIME;
-    Ok(rfs::openat(path, ".", flags, FileMode::empty())?)
+    Ok(calls::openat(path, ".", flags, FileMode::empty())?)
 }
 
 /// Writes all of `data`, or as much as fits; an error only when nothing was written.
 pub fn write_fully(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < data.len() {
-        match rustix::io::pwrite(fd, &data[done..], offset + done as u64) {
+        match calls::pwrite(fd, &data[done..], offset + done as u64) {
             Ok(count) => done += count,
             Err(rustix::io::Errno::INTR) => {}
             Err(_) if done > 0 => break,
@@ -84,7 +85,7 @@ pub fn write_fully(fd: BorrowedFd<'_>, offset: u64, data: &[u8]) -> io::Result<u
 /// Clears set-user-id and set-group-id as a write by a person would; returns the new mtime, and
 /// whether there was something to clear.
 pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<(FileTime, bool)> {
-    let stat = rfs::fstat(fd)?;
+    let stat = calls::fstat(fd)?;
     let mut dropped = false;
     if kill {
         let mut mode = stat.st_mode & 0o7777 & !libc::S_ISUID;
@@ -92,7 +93,7 @@ pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<(FileTime, bool)>
             mode &= !libc::S_ISGID;
         }
         if mode != stat.st_mode & 0o7777 {
-            rfs::fchmod(fd, rfs::Mode::from_raw_mode(mode))?;
+            calls::fchmod(fd, rfs::Mode::from_raw_mode(mode))?;
             dropped = true;
         }
     }
@@ -100,7 +101,7 @@ pub fn drop_suid(fd: BorrowedFd<'_>, kill: bool) -> io::Result<(FileTime, bool)>
 }
 
 pub fn truncate(fd: BorrowedFd<'_>, size: u64, kill_suid: bool) -> io::Result<FileTime> {
-    rfs::ftruncate(fd, size)?;
+    calls::ftruncate(fd, size)?;
     drop_suid(fd, kill_suid).map(|(mtime, _)| mtime)
 }
 
@@ -110,10 +111,10 @@ pub fn apply_attributes(path: BorrowedFd<'_>, change: &AttributeChange) -> io::R
     if change.uid.is_some() || change.gid.is_some() {
         let uid = change.uid.map(rfs::Uid::from_raw);
         let gid = change.gid.map(rfs::Gid::from_raw);
-        rfs::chownat(path, "", uid, gid, rfs::AtFlags::EMPTY_PATH)?;
+        calls::chownat(path, "", uid, gid, rfs::AtFlags::EMPTY_PATH)?;
     }
     if let Some(mode) = change.mode {
-        rfs::chmod(sys::proc_path(path), rfs::Mode::from_raw_mode(mode & 0o7777))?;
+        calls::chmod(sys::proc_path(path), rfs::Mode::from_raw_mode(mode & 0o7777))?;
     }
     if change.atime.is_some() || change.mtime.is_some() {
         apply_times(path, change.atime, change.mtime)?;
@@ -129,7 +130,7 @@ pub fn apply_times(
         None => rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_OMIT },
     };
     let times = rfs::Timestamps { last_access: spec(atime), last_modification: spec(mtime) };
-    Ok(rfs::utimensat(path, "", &times, rfs::AtFlags::EMPTY_PATH)?)
+    Ok(calls::utimensat(path, "", &times, rfs::AtFlags::EMPTY_PATH)?)
 }
 
 pub fn apply_xattr(

@@ -64,6 +64,9 @@ pub struct Config {
     /// Paths that must exist in each tree before the engine starts (`identity`).
     #[serde(default)]
     pub require: Vec<PathBuf>,
+    /// For tests only: faults may be injected (`effect`); these are armed from the start.
+    #[serde(default)]
+    pub faults: Option<serde_json::Value>,
 }
 
 /// Why the engine cannot start from this file: one sentence for a person.

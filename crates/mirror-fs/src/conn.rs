@@ -19,6 +19,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::SendFlags;
 use rustls::Connection;
 
+use crate::effect::{self, Effect};
+
 /// Larger sends are encrypted and sent in pieces, so that the peer decrypts one while we encrypt
 /// the next.
 const PIECE_BYTES: usize = 192 * 1024;
@@ -51,6 +53,7 @@ impl Conn {
         socket.set_read_timeout(Some(limit))?;
         socket.set_write_timeout(Some(limit))?;
         while tls.is_handshaking() {
+            effect::at(Effect::Handshake)?;
             tls.complete_io(&mut socket)?;
         }
         // TLS 1.3: the client's last flight and the server's tickets may still be in the buffer.
@@ -151,6 +154,14 @@ impl Write for AtOnce<'_> {
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let mut control = rustix::net::SendAncillaryBuffer::default();
+        let asked = slices.iter().map(|slice| slice.len()).sum();
+        let part = effect::part(Effect::Send, asked)?;
+        if part < asked {
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let sent = rustix::net::send(self.0, &bytes[..part], flags);
+            effect::done(asked, part);
+            return Ok(sent?);
+        }
         Ok(rustix::net::sendmsg(self.0, slices, &mut control, flags)?)
     }
 
@@ -235,9 +246,10 @@ impl Receiver {
     /// short waits for little data, and no more after waiting in vain.
     fn read(&mut self) -> io::Result<usize> {
         let begun = Instant::now();
+        let part = effect::part(Effect::Receive, self.raw.len())?;
         while self.awake > 0 {
             let flags = rustix::net::RecvFlags::DONTWAIT;
-            match rustix::net::recv(&self.conn.socket, &mut self.raw[..], flags) {
+            match rustix::net::recv(&self.conn.socket, &mut self.raw[..part], flags) {
                 Ok((count, _)) => return Ok(self.rate(count, begun)),
                 Err(rustix::io::Errno::AGAIN) if begun.elapsed() < AWAKE_WAIT => {
                     std::thread::yield_now();
@@ -249,7 +261,7 @@ impl Receiver {
                 Err(e) => return Err(e.into()),
             }
         }
-        let count = (&self.conn.socket).read(&mut self.raw)?;
+        let count = (&self.conn.socket).read(&mut self.raw[..part])?;
         Ok(self.rate(count, begun))
     }
 

@@ -5,7 +5,7 @@
 //! (`roles`); the link reports facts (`primary`, `follower`) and decides nothing but to freeze.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +18,10 @@ use mirror_core::message::Operation;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::answer::Answer;
+use crate::calls;
 use crate::change::Change;
 use crate::config::Config;
+use crate::effect::{self, Effect};
 use crate::files::OpenFiles;
 use crate::follower::Follower;
 use crate::identity;
@@ -309,7 +311,7 @@ impl Engine {
     /// Puts everything written so far on this node's disk.
     pub fn sync_trees(&self) -> io::Result<()> {
         for tree in &self.trees {
-            rustix::fs::syncfs(tree.root_fd().as_fd())?;
+            calls::syncfs(tree.root_fd().as_fd())?;
         }
         Ok(())
     }
@@ -331,16 +333,21 @@ pub fn fresh_number() -> u64 {
 /// Writes aside, syncs, renames, syncs the directory: either the old record or the new survives.
 pub(crate) fn write_durably(path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
     let aside: PathBuf = path.with_extension("new");
+    effect::at(Effect::RecordCreate)?;
     let mut file = std::fs::File::create(&aside)?;
-    file.write_all(bytes)?;
+    calls::write_all(Effect::RecordWrite, &mut file, bytes)?;
+    effect::at(Effect::RecordSync)?;
     file.sync_all()?;
+    effect::at(Effect::RecordRename)?;
     std::fs::rename(&aside, path)?;
     let directory = path.parent().unwrap_or(std::path::Path::new("/"));
+    effect::at(Effect::RecordSyncDirectory)?;
     std::fs::File::open(directory)?.sync_all()
 }
 
 fn read_generation(path: &std::path::Path) -> Result<Standing, String> {
-    match std::fs::read(path) {
+    let read = effect::at(Effect::RecordRead).map_err(io::Error::from);
+    match read.and_then(|()| std::fs::read(path)) {
         Ok(bytes) => match disk::decode_generation(&bytes) {
             Ok(generation) => Ok(Standing {
                 trusted: generation.clean,

@@ -5,7 +5,7 @@
 //! sync covers what was applied before it was asked for.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver as ChannelReceiver, SyncSender};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use rustls::ClientConnection;
 
 use crate::apply::{Applier, Beside};
+use crate::calls;
 use crate::conn::{Conn, Filled, Receiver};
 use crate::engine::Engine;
 use crate::mode::Role;
@@ -131,7 +132,7 @@ impl Follower {
         let config = &engine.config;
         let tls_config = tls::client_config(&config.tls).map_err(io::Error::other)?;
         let name = tls::server_name(&config.peer, &config.cluster).map_err(io::Error::other)?;
-        let stream = TcpStream::connect_timeout(&address, DIAL_LIMIT)?;
+        let stream = calls::connect_timeout(&address, DIAL_LIMIT)?;
         let tls = ClientConnection::new(tls_config, name).map_err(io::Error::other)?;
         let conn = Arc::new(Conn::handshake(stream, tls.into(), HANDSHAKE_LIMIT)?);
         *self.conn.lock() = Some(conn.clone());

@@ -21,6 +21,7 @@ use mirror_core::message::{AttributeChange, Creator, FileKind};
 
 use crate::answer::Done;
 use crate::attributes::{attributes, entry_kind};
+use crate::calls;
 use crate::change::{Change, Durable, NewNode};
 use crate::config::SyncPolicy;
 use crate::mounted::{answer_xattr, empty, errno, time_of, Mounted, REMEMBER, WANTED};
@@ -66,7 +67,7 @@ impl fuser::Filesystem for Mounted {
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let file = fh.and_then(|fh| self.engine.files.file(fh.0).ok());
         let stat = match file {
-            Some(file) => rustix::fs::fstat(&file.fd).map_err(io::Error::from),
+            Some(file) => calls::fstat(&file.fd).map_err(io::Error::from),
             None => self.tree.inode(ino.0).and_then(|inode| self.tree.stat(&inode)),
         };
         match stat {
@@ -321,7 +322,7 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        match rustix::fs::fstatvfs(self.tree.root_fd()) {
+        match calls::fstatvfs(self.tree.root_fd()) {
             Ok(s) => reply.statfs(
                 s.f_blocks,
                 s.f_bfree,
@@ -386,7 +387,7 @@ impl fuser::Filesystem for Mounted {
                 libc::SEEK_HOLE => rustix::fs::SeekFrom::Hole(offset as u64),
                 _ => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
             };
-            Ok(rustix::fs::seek(&file.fd, from)?)
+            Ok(calls::seek(&file.fd, from)?)
         });
         match found {
             Ok(position) => reply.offset(position as i64),

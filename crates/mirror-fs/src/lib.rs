@@ -12,10 +12,12 @@ mod apply_names;
 pub mod apply_resync;
 mod attributes;
 pub mod below;
+mod calls;
 pub mod change;
 pub mod config;
 pub mod conn;
 pub mod control;
+pub mod effect;
 pub mod engine;
 pub mod files;
 pub mod follower;
@@ -73,6 +75,10 @@ pub fn run(config_path: &Path) -> i32 {
 fn serve(config_path: &Path) -> Result<i32, String> {
     let config = config::load(config_path).map_err(|e| e.to_string())?;
     let run_dir = config.run_dir.clone();
+    if let Some(plan) = &config.faults {
+        effect::arm(Some(effect::read(plan)?));
+        tracing::warn!("faults can be injected into this engine: it is for tests only");
+    }
     std::fs::create_dir_all(&run_dir)
         .map_err(|e| format!("{} cannot be made: {e}", run_dir.display()))?;
     let _lock = lock(&run_dir)?;

@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use mirror_core::message::{Creator, Entry, FileKind, Operation};
 use mirror_core::units::FileTime;
-use rustix::fs::{self as rfs, Stat};
+use rustix::fs::Stat;
 
 use crate::answer::{Answer, Done, Reply};
 use crate::below::{self, link_fd, make_node, read_target, unlink};
+use crate::calls;
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
 use crate::mode::Mode;
@@ -34,7 +35,7 @@ type Half<'a> = (&'a Inode, &'a [u8], bool, FileTime);
 type Named = io::Result<(Done, bool)>;
 
 fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
-    Ok(mtime_of(&rfs::fstat(directory)?))
+    Ok(mtime_of(&calls::fstat(directory)?))
 }
 
 impl Engine {
@@ -184,7 +185,7 @@ impl Engine {
         parent_mtime: FileTime,
     ) -> io::Result<()> {
         let path = self.told(tree.path_fd(inode))?;
-        let stat = self.told(rfs::fstat(path.as_fd()).map_err(io::Error::from))?;
+        let stat = self.told(calls::fstat(path.as_fd()).map_err(io::Error::from))?;
         let target = self.told(read_target(path.as_fd(), inode.kind))?;
         let entry = Entry {
             name: name.to_vec(),

@@ -21,6 +21,7 @@ use mirror_core::wire;
 use parking_lot::Mutex;
 
 use crate::answer::Reply;
+use crate::calls;
 use crate::conn::Conn;
 use crate::tree::{Inode, Tree};
 
@@ -317,7 +318,7 @@ impl Resend {
 pub fn read_fully(file: impl AsFd, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match rustix::io::pread(&file, &mut buffer[filled..], offset + filled as u64) {
+        match calls::pread(&file, &mut buffer[filled..], offset + filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(rustix::io::Errno::INTR) => {}

@@ -14,6 +14,7 @@ use rustix::fs as rfs;
 
 use crate::answer::{errno_of, Answer, Done, Join, Outcome, Reply};
 use crate::below::{apply_attributes, apply_xattr, drop_suid, truncate, write_fully};
+use crate::calls;
 use crate::change::{Change, Durable};
 use crate::engine::Engine;
 use crate::files::OpenFile;
@@ -42,7 +43,7 @@ impl Remainder {
                 SyncFd::File(file) => file.fd.as_fd(),
                 SyncFd::Own(fd) => fd.as_fd(),
             };
-            let synced = if data_only { rfs::fdatasync(fd) } else { rfs::fsync(fd) };
+            let synced = if data_only { calls::fdatasync(fd) } else { calls::fsync(fd) };
             join.part_done(synced.err().map_or(0, |e| e.raw_os_error()));
         }
     }
@@ -304,7 +305,7 @@ impl Engine {
                 self.outbox.put(&Operation::SetAttributes { id: inode.id, change }, None);
             }
         }
-        let stat = rfs::fstat(path.as_fd())?;
+        let stat = calls::fstat(path.as_fd())?;
         Ok(Done::Attributes(stat))
     }
 
@@ -334,8 +335,8 @@ impl Engine {
         let (inode, file) = self.open_inode(tree, number, file)?;
         let (mut mark, known) = self.ordered(mode, tree, &inode);
         let flags = rfs::FallocateFlags::from_bits_retain(how);
-        rfs::fallocate(&file.fd, flags, offset, length)?;
-        let mtime = mtime_of(&rfs::fstat(&file.fd)?);
+        calls::fallocate(&file.fd, flags, offset, length)?;
+        let mtime = mtime_of(&calls::fstat(&file.fd)?);
         if known && (mode.full || mark.for_layout(mode.session) == Send::All) {
             if how & MOVES_DATA != 0 && !mode.full {
                 if let Progress::Copying { .. } = mark.progress(mode.session) {
@@ -370,7 +371,7 @@ fn gone(
     if error.raw_os_error() != Some(libc::ESTALE) || !only_times || !regular {
         return Err(error);
     }
-    let mut stat = rfs::fstat(tree.root_fd())?;
+    let mut stat = calls::fstat(tree.root_fd())?;
     (stat.st_ino, stat.st_nlink, stat.st_size) = (inode.number(), 0, 0);
     stat.st_mode = libc::S_IFREG;
     Ok(Done::Attributes(stat))

@@ -15,6 +15,7 @@ use mirror_core::wire;
 use rustls::ServerConnection;
 
 use crate::conn::{Conn, Filled, Receiver};
+use crate::effect::{self, Effect};
 use crate::engine::{fresh_number, Engine};
 use crate::mode::{Gate, Role};
 use crate::source::Source;
@@ -31,7 +32,13 @@ pub fn listen(engine: &Arc<Engine>) -> Result<(), String> {
             .map_err(|e| format!("cannot listen for the peer on {address}: {e}"))?;
         let (engine, config) = (engine.clone(), config.clone());
         spawn("listen", move || {
-            for stream in listener.incoming().flatten() {
+            for stream in listener.incoming() {
+                let accepted = effect::at(Effect::Accept).map_err(std::io::Error::from);
+                let Ok(stream) = accepted.and(stream) else {
+                    // Out of descriptors, say: it passes, and must not become a busy loop.
+                    std::thread::sleep(PING_EVERY);
+                    continue;
+                };
                 let (engine, config) = (engine.clone(), config.clone());
                 spawn("primary", move || {
                     if let Err(reason) = serve(&engine, stream, config) {
@@ -145,8 +152,7 @@ fn judge(engine: &Engine, hello: &Hello) -> Welcome {
     let (session, epoch) = (fresh_number(), mine.epoch);
     let generation = mine.current;
     let relation = compare(mine, &hello.generation);
-    let resync =
-        |reason: &str| Welcome::Resync { session, reason: reason.into(), epoch, relation };
+    let resync = |reason: &str| Welcome::Resync { session, reason: reason.into(), epoch, relation };
     match relation {
         Relation::Equal if hello.trusted && standing.trusted => {
             Welcome::InSync { session, generation, epoch }

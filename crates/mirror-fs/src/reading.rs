@@ -7,9 +7,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use mirror_core::message::FileKind;
-use rustix::fs::{self as rfs, FileType, RawDir, SeekFrom, Stat};
+use rustix::fs::{FileType, RawDir, SeekFrom, Stat};
 
 use crate::below::{read_target, reopen_directory};
+use crate::calls;
+use crate::effect::{self, Effect};
 use crate::engine::Engine;
 use crate::sys;
 use crate::tree::Tree;
@@ -100,8 +102,9 @@ pub fn read_directory(
 ) -> io::Result<()> {
     let directory = engine.files.directory(directory)?;
     let fd = directory.fd.lock();
-    rfs::seek(&*fd, SeekFrom::Start(offset))?;
+    calls::seek(&*fd, SeekFrom::Start(offset))?;
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
+    effect::at(Effect::ReadDirectory)?;
     let mut entries = RawDir::new(&*fd, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
@@ -125,8 +128,9 @@ pub fn read_directory_plus(
 ) -> io::Result<()> {
     let directory = engine.files.directory(directory)?;
     let fd = directory.fd.lock();
-    rfs::seek(&*fd, SeekFrom::Start(offset))?;
+    calls::seek(&*fd, SeekFrom::Start(offset))?;
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_BYTES];
+    effect::at(Effect::ReadDirectory)?;
     let mut entries = RawDir::new(&*fd, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
@@ -136,7 +140,7 @@ pub fn read_directory_plus(
         }
         let next = entry.next_entry_cookie();
         if name == b"." || name == b".." {
-            let stat = rfs::fstat(&*fd)?;
+            let stat = calls::fstat(&*fd)?;
             let (number, generation) = (entry.ino(), 0);
             if add(&FullEntry { number, next, name, stat, generation, is_root: false }) {
                 break;

@@ -8,6 +8,7 @@ use mirror_core::generation::compare;
 use serde_json::{json, Map, Value};
 
 use crate::control::{Commands, Refusal, Request};
+use crate::effect;
 use crate::engine::Engine;
 use crate::generation_json;
 use crate::mode::{Gate, Role};
@@ -37,6 +38,17 @@ impl Commands for Control {
                 fields.insert("relation".into(), json!(relation.as_str()));
             }
             Request::Stop { abort } => self.stop(abort)?,
+            Request::Faults { plan } => {
+                if engine.config.faults.is_none() {
+                    let text = "faults are injected only where the configuration has `faults`";
+                    return Err(Refusal::new("refused", text));
+                }
+                if let Some(plan) = plan {
+                    let rules = effect::read(&plan).map_err(|e| Refusal::new("bad_request", e))?;
+                    effect::arm(Some(rules));
+                }
+                fields.insert("faults".into(), effect::counts());
+            }
         }
         Ok(fields)
     }

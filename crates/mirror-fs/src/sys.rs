@@ -8,6 +8,8 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::effect::{at, Effect};
+
 const HANDLE_BYTES: usize = 40;
 
 /// Identity of a file within its file system, for as long as the file exists.
@@ -47,6 +49,7 @@ struct RawHandle {
 
 /// The handle of the file that `fd` stands for (also an O_PATH descriptor).
 pub fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Handle> {
+    at(Effect::Identify)?;
     let mut raw = RawHandle {
         handle_bytes: HANDLE_BYTES as u32,
         handle_type: 0,
@@ -72,6 +75,7 @@ pub fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Handle> {
 
 /// Opens the file of a handle; ESTALE when it no longer exists.
 pub fn open_handle(mount: BorrowedFd<'_>, handle: &Handle, flags: i32) -> io::Result<OwnedFd> {
+    at(Effect::OpenHandle)?;
     let mut raw = RawHandle {
         handle_bytes: u32::from(handle.length),
         handle_type: handle.kind,
@@ -144,6 +148,7 @@ fn checked(result: libc::ssize_t) -> io::Result<usize> {
 }
 
 pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8], flags: i32) -> io::Result<()> {
+    at(Effect::SetXattr)?;
     // SAFETY: all pointers are valid for the call.
     let result = unsafe {
         libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags)
@@ -152,6 +157,7 @@ pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8], flags: i32) -> io::Resu
 }
 
 pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
+    at(Effect::RemoveXattr)?;
     // SAFETY: all pointers are valid for the call.
     let result = unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) };
     checked(result as libc::ssize_t).map(|_| ())
@@ -159,6 +165,7 @@ pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
 
 /// With an empty buffer: how long the value is.
 pub fn get_xattr(path: &CStr, name: &CStr, value: &mut [u8]) -> io::Result<usize> {
+    at(Effect::GetXattr)?;
     // SAFETY: the buffer is valid and its length is passed.
     let result = unsafe {
         libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
@@ -168,6 +175,7 @@ pub fn get_xattr(path: &CStr, name: &CStr, value: &mut [u8]) -> io::Result<usize
 
 /// With an empty buffer: how long the list is.
 pub fn list_xattr(path: &CStr, names: &mut [u8]) -> io::Result<usize> {
+    at(Effect::ListXattr)?;
     // SAFETY: the buffer is valid and its length is passed.
     let result = unsafe { libc::listxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
     checked(result)

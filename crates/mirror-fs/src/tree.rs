@@ -19,8 +19,9 @@ use std::sync::Arc;
 use mirror_core::message::FileKind;
 use mirror_core::units::{FileId, FileTime, MAX_INODE, ROOT_INODE};
 use parking_lot::Mutex;
-use rustix::fs::{self as rfs, AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
+use crate::calls;
 use crate::progress::Mark;
 use crate::sys::{self, Handle};
 
@@ -108,9 +109,9 @@ impl Tree {
     pub fn open(index: u8, path: &Path) -> Result<Tree, String> {
         let shown = path.display();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rfs::open(path, flags, Mode::empty())
+        let root = calls::open(path, flags, Mode::empty())
             .map_err(|e| format!("the replicated directory {shown} cannot be opened: {e}"))?;
-        let stat = rfs::fstat(&root)
+        let stat = calls::fstat(&root)
             .map_err(|e| format!("the replicated directory {shown} cannot be read: {e}"))?;
         let handle = sys::handle_of(root.as_fd()).map_err(|e| {
             format!(
@@ -182,7 +183,7 @@ impl Tree {
     }
 
     pub fn stat(&self, inode: &Inode) -> io::Result<Stat> {
-        Ok(rfs::fstat(self.path_fd(inode)?)?)
+        Ok(calls::fstat(self.path_fd(inode)?)?)
     }
 
     /// The name that hides what a resync moved aside.
@@ -204,8 +205,8 @@ impl Tree {
         &self, directory: BorrowedFd<'_>, parent: FileId, name: &[u8],
     ) -> io::Result<(Arc<Inode>, Stat)> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rfs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
-        let stat = rfs::fstat(&fd)?;
+        let fd = calls::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
+        let stat = calls::fstat(&fd)?;
         if stat.st_dev != self.device {
             // Another file system mounted inside the tree is not ours to replicate.
             return Err(io::Error::from_raw_os_error(libc::EXDEV));
@@ -327,10 +328,10 @@ impl Inode {
 
 /// Size of the file as the backing tree has it.
 pub fn size_of(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(rfs::fstat(fd)?.st_size as u64)
+    Ok(calls::fstat(fd)?.st_size as u64)
 }
 
 /// Attributes of a name without following it.
 pub fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
-    Ok(rfs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(calls::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?)
 }

@@ -6,12 +6,13 @@ use std::os::fd::BorrowedFd;
 use mirror_core::message::Metadata;
 use rustix::fs as rfs;
 
+use crate::calls;
 use crate::tree::mtime_of;
 use crate::xattrs;
 
 /// Everything about a file but its contents.
 pub fn metadata_of(path: BorrowedFd<'_>) -> io::Result<Metadata> {
-    let stat = rfs::fstat(path)?;
+    let stat = calls::fstat(path)?;
     Ok(Metadata {
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
@@ -29,7 +30,7 @@ pub fn checksum(data: &[u8]) -> u128 {
 
 /// Is there no data in this range?
 pub fn only_hole(fd: BorrowedFd<'_>, offset: u64, length: u64) -> bool {
-    match rfs::seek(fd, rfs::SeekFrom::Data(offset)) {
+    match calls::seek(fd, rfs::SeekFrom::Data(offset)) {
         Ok(data) => data >= offset + length,
         Err(rustix::io::Errno::NXIO) => true,
         Err(_) => false,

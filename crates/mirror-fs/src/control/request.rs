@@ -38,6 +38,10 @@ pub enum Request {
     Stop {
         abort: bool,
     },
+    /// For tests: arm these faults (none: only tell what struck).
+    Faults {
+        plan: Option<Value>,
+    },
 }
 
 impl Request {
@@ -49,7 +53,10 @@ impl Request {
             | Request::ContinueAlone { .. }
             | Request::Outdate { .. }
             | Request::Stop { .. } => true,
-            Request::Freeze { .. } | Request::Thaw { .. } | Request::Reconcile { .. } => false,
+            Request::Freeze { .. }
+            | Request::Thaw { .. }
+            | Request::Reconcile { .. }
+            | Request::Faults { .. } => false,
         }
     }
 }
@@ -111,6 +118,10 @@ enum Written {
         #[serde(default)]
         abort: bool,
     },
+    Faults {
+        #[serde(default)]
+        plan: Option<Value>,
+    },
 }
 
 /// Read one line. The id goes back with the answer, also with that of a request we cannot read.
@@ -146,6 +157,7 @@ fn understand(fields: Map<String, Value>) -> Result<Asked, String> {
             Request::Reconcile { theirs }
         }
         Written::Stop { abort } => Request::Stop { abort },
+        Written::Faults { plan } => Request::Faults { plan },
     }))
 }
 
