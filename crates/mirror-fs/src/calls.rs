@@ -37,6 +37,11 @@ pub fn statat(directory: impl AsFd, name: &OsStr, flags: AtFlags) -> Result<rfs:
     rfs::statat(directory, name, flags)
 }
 
+pub fn fstatfs(fd: impl AsFd) -> Result<rfs::StatFs> {
+    at(Effect::StatFileSystem)?;
+    rfs::fstatfs(fd)
+}
+
 pub fn fstatvfs(fd: impl AsFd) -> Result<rfs::StatVfs> {
     at(Effect::StatFileSystem)?;
     rfs::fstatvfs(fd)

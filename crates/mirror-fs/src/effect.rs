@@ -69,13 +69,13 @@ labels! {
     Sync,
     /// `syncfs`.
     SyncTree,
-    // The record of the generation.
-    RecordRead,
-    RecordCreate,
-    RecordWrite,
-    RecordSync,
-    RecordRename,
-    RecordSyncDirectory,
+    // Small files of the engine's own that are replaced as a whole: the generation, the trees.
+    StateRead,
+    StateCreate,
+    StateWrite,
+    StateSync,
+    StateRename,
+    StateSyncDirectory,
     // The link.
     Accept,
     Dial,

@@ -333,20 +333,20 @@ pub fn fresh_number() -> u64 {
 /// Writes aside, syncs, renames, syncs the directory: either the old record or the new survives.
 pub(crate) fn write_durably(path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
     let aside: PathBuf = path.with_extension("new");
-    effect::at(Effect::RecordCreate)?;
+    effect::at(Effect::StateCreate)?;
     let mut file = std::fs::File::create(&aside)?;
-    calls::write_all(Effect::RecordWrite, &mut file, bytes)?;
-    effect::at(Effect::RecordSync)?;
+    calls::write_all(Effect::StateWrite, &mut file, bytes)?;
+    effect::at(Effect::StateSync)?;
     file.sync_all()?;
-    effect::at(Effect::RecordRename)?;
+    effect::at(Effect::StateRename)?;
     std::fs::rename(&aside, path)?;
     let directory = path.parent().unwrap_or(std::path::Path::new("/"));
-    effect::at(Effect::RecordSyncDirectory)?;
+    effect::at(Effect::StateSyncDirectory)?;
     std::fs::File::open(directory)?.sync_all()
 }
 
 fn read_generation(path: &std::path::Path) -> Result<Standing, String> {
-    let read = effect::at(Effect::RecordRead).map_err(io::Error::from);
+    let read = effect::at(Effect::StateRead).map_err(io::Error::from);
     match read.and_then(|()| std::fs::read(path)) {
         Ok(bytes) => match disk::decode_generation(&bytes) {
             Ok(generation) => Ok(Standing {

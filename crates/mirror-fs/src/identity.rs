@@ -14,7 +14,9 @@ use mirror_core::generation::Generation;
 use mirror_core::tree_identity::{self, TreeIdentity};
 use rustix::fs as rfs;
 
+use crate::calls;
 use crate::config::Config;
+use crate::effect::{self, Effect};
 use crate::engine::write_durably;
 use crate::sys;
 use crate::tree::Tree;
@@ -57,7 +59,7 @@ pub fn check<'a>(
 
 fn required(config: &Config, tree: &Tree) -> Result<(), String> {
     for wanted in &config.require {
-        match rfs::statat(tree.root_fd(), wanted, rfs::AtFlags::SYMLINK_NOFOLLOW) {
+        match calls::statat(tree.root_fd(), wanted.as_os_str(), rfs::AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => {}
             Err(error) => {
                 let (directory, wanted) = (tree.path.display(), wanted.display());
@@ -89,7 +91,8 @@ fn find<'a>(known: &'a [TreeIdentity], tree: &TreeIdentity) -> Option<&'a TreeId
 
 fn read(path: &Path) -> Result<Vec<TreeIdentity>, String> {
     let shown = path.display();
-    match std::fs::read(path) {
+    let read = effect::at(Effect::StateRead).map_err(io::Error::from);
+    match read.and_then(|()| std::fs::read(path)) {
         Ok(bytes) => tree_identity::decode(&bytes).map_err(|e| {
             format!(
                 "{shown} {e}; if the right directories are mounted, remove it and it is made anew"
@@ -103,9 +106,9 @@ fn read(path: &Path) -> Result<Vec<TreeIdentity>, String> {
 /// Kind of file system, its number where that is the same after a reboot, the root's handle.
 fn of(tree: &Tree) -> io::Result<String> {
     let root = tree.root_fd();
-    let kind = rfs::fstatfs(root)?.f_type as u64;
+    let kind = calls::fstatfs(root)?.f_type as u64;
     let number = match kind {
-        EXT4 | BTRFS => rfs::fstatvfs(root)?.f_fsid,
+        EXT4 | BTRFS => calls::fstatvfs(root)?.f_fsid,
         _ => 0,
     };
     let handle = sys::handle_of(root.as_fd())?.hexadecimal();
