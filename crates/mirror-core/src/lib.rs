@@ -7,6 +7,7 @@
 pub mod disk;
 pub mod generation;
 pub mod message;
+pub mod pace;
 pub mod tree_identity;
 pub mod units;
 pub mod window;

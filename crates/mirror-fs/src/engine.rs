@@ -64,6 +64,8 @@ pub struct Engine {
     pub standing: Mutex<Standing>,
     pub facts: Mutex<Facts>,
     pub source: Mutex<Option<Arc<Source>>>,
+    /// What a resync may send; from the configuration at first, then by command.
+    pub resync_limit: Mutex<Option<u64>>,
     pub follower: Mutex<Option<Arc<Follower>>>,
     pub notifiers: OnceLock<Vec<fuser::Notifier>>,
     pub applied: Applied,
@@ -87,6 +89,7 @@ impl Engine {
         let standing = read_generation(&config.state_dir.join("generation"))?;
         let damaged = standing.damaged.is_some();
         identity::check(&config, &standing.generation, damaged, trees.iter().map(|t| &**t))?;
+        let resync_limit = Mutex::new(config.resync_limit_bytes_per_s);
         Ok(Engine {
             config,
             trees,
@@ -98,6 +101,7 @@ impl Engine {
             standing: Mutex::new(standing),
             facts: Mutex::new(Facts::default()),
             source: Mutex::new(None),
+            resync_limit,
             follower: Mutex::new(None),
             notifiers: OnceLock::new(),
             applied: Applied::default(),

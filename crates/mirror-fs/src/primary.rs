@@ -201,7 +201,7 @@ fn attach(
     engine: &Arc<Engine>, conn: &Arc<Conn>, session: u64, in_sync: bool,
 ) -> Result<u64, String> {
     engine.stop_resync();
-    let source = Source::new(&engine.trees, session);
+    let source = Source::new(&engine.trees, session, *engine.resync_limit.lock());
     {
         let mut mode = engine.mode.write();
         if mode.role != Role::Primary {

@@ -71,10 +71,12 @@ impl<'a> Run<'a> {
             }
             if self.noticed.elapsed() > LOOK_UP_EVERY {
                 self.noticed = Instant::now();
+                self.source.note_pace();
                 self.engine.touch();
             }
             let answer = self.source.queue.lock().answers.pop_front();
             if let Some(answer) = answer {
+                self.source.keep_pace();
                 self.asked = self.asked.saturating_sub(1);
                 self.compare(answer)?;
                 continue;
@@ -223,7 +225,6 @@ impl<'a> Run<'a> {
         drop(mark);
         drop(mode);
         drop(tree);
-        self.source.keep_pace(self.engine.config.resync_limit_bytes_per_s);
         Ok(())
     }
 
@@ -244,7 +245,7 @@ impl<'a> Run<'a> {
         let same = trust && !answer.holes_only && checksum(&zone[..got]) == answer.checksum;
         if !same && got > 0 {
             self.put(&Operation::Zone { id, offset, data: ZoneData::Bytes(&zone[..got]) });
-            figures.bytes_sent.fetch_add(got as u64, Ordering::Relaxed);
+            self.source.sent(got as u64);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mirror_core::message::FileKind;
+use mirror_core::pace::{Bucket, Meter};
 use mirror_core::units::FileId;
 use parking_lot::{Condvar, Mutex};
 
@@ -52,11 +53,26 @@ pub struct Source {
     pub changed: Condvar,
     pub figures: Figures,
     pub begun: Instant,
+    pub pace: Mutex<Pace>,
+}
+
+/// How fast it goes, and may go.
+pub struct Pace {
+    pub bucket: Bucket,
+    looked_at: Meter,
+    sent: Meter,
+}
+
+/// How fast it goes and how long it will take, as far as that can be known.
+pub struct Forecast {
+    pub bytes_per_s: Option<f64>,
+    pub sent_bytes_per_s: Option<f64>,
+    pub left: Option<Duration>,
 }
 
 impl Source {
     /// A resync of these trees in this session; `start` it when the session has begun.
-    pub fn new(trees: &[Arc<Tree>], session: u64) -> Arc<Source> {
+    pub fn new(trees: &[Arc<Tree>], session: u64, limit_bytes_per_s: Option<u64>) -> Arc<Source> {
         let source = Arc::new(Source {
             session,
             cancelled: AtomicBool::new(false),
@@ -64,6 +80,11 @@ impl Source {
             changed: Condvar::new(),
             figures: Figures::default(),
             begun: Instant::now(),
+            pace: Mutex::new(Pace {
+                bucket: Bucket::new(limit_bytes_per_s),
+                looked_at: Meter::default(),
+                sent: Meter::default(),
+            }),
         });
         for tree in trees.iter().rev() {
             if let Ok(root) = tree.inode(mirror_core::units::ROOT_INODE) {
@@ -106,12 +127,43 @@ impl Source {
         self.figures.files_done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sleeps as long as it takes to keep to the bandwidth that was permitted.
-    pub fn keep_pace(&self, limit_bytes_per_s: Option<u64>) {
-        let Some(limit) = limit_bytes_per_s else { return };
-        let sent = self.figures.bytes_sent.load(Ordering::Relaxed);
-        let due = Duration::from_secs_f64(sent as f64 / limit as f64);
-        let ahead = due.saturating_sub(self.begun.elapsed());
-        std::thread::sleep(ahead.min(Duration::from_secs(1)));
+    /// Before something is sent: waits as long as it takes to keep to the permitted bandwidth.
+    /// Holds no lock, and looks up often: the limit may change, the resync may be cancelled.
+    pub fn keep_pace(&self) {
+        while !self.cancelled.load(Ordering::Acquire) {
+            let ready = self.pace.lock().bucket.ready(self.begun.elapsed());
+            match ready {
+                Ok(()) => return,
+                Err(wait) => std::thread::sleep(wait.min(Duration::from_millis(100))),
+            }
+        }
+    }
+
+    /// This much was put into the stream.
+    pub fn sent(&self, bytes: u64) {
+        self.figures.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+        self.pace.lock().bucket.charge(bytes);
+    }
+
+    /// To be called a few times a second: what has been reached, for the forecast.
+    pub fn note_pace(&self) {
+        let (now, figures) = (self.begun.elapsed(), &self.figures);
+        let mut pace = self.pace.lock();
+        pace.looked_at.note(now, figures.bytes_done.load(Ordering::Relaxed));
+        pace.sent.note(now, figures.bytes_sent.load(Ordering::Relaxed));
+    }
+
+    pub fn forecast(&self) -> Forecast {
+        let (now, figures) = (self.begun.elapsed(), &self.figures);
+        let done = figures.bytes_done.load(Ordering::Relaxed);
+        let sent = figures.bytes_sent.load(Ordering::Relaxed);
+        let more = figures.bytes_found.load(Ordering::Relaxed).saturating_sub(done);
+        let all_known = figures.unlisted.load(Ordering::Relaxed) == 0;
+        let pace = self.pace.lock();
+        Forecast {
+            bytes_per_s: pace.looked_at.rate(now, done),
+            sent_bytes_per_s: pace.sent.rate(now, sent),
+            left: pace.looked_at.time_for(now, done, more).filter(|_| all_known),
+        }
     }
 }

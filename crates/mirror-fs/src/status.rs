@@ -37,6 +37,9 @@ impl Commands for Control {
                 let relation = compare(&engine.generation(), &theirs);
                 fields.insert("relation".into(), json!(relation.as_str()));
             }
+            Request::SetResyncLimit { bytes_per_s } => {
+                engine.set_resync_limit(bytes_per_s.map(std::num::NonZeroU64::get));
+            }
             Request::Stop { abort } => self.stop(abort)?,
             Request::Faults { plan } => {
                 if engine.config.faults.is_none() {
@@ -135,12 +138,22 @@ impl Engine {
         })
     }
 
+    fn set_resync_limit(&self, bytes_per_s: Option<u64>) {
+        *self.resync_limit.lock() = bytes_per_s;
+        if let Some(source) = &*self.source.lock() {
+            source.pace.lock().bucket.set_limit(bytes_per_s);
+        }
+        self.touch();
+    }
+
     fn resync_status(&self, role: Role, target: bool) -> Value {
         match (role, &*self.source.lock()) {
             (Role::Primary, Some(source)) => {
                 let figures = &source.figures;
                 let whole = figures.unlisted.load(Relaxed) == 0;
                 let total = |figure: &AtomicU64| whole.then(|| figure.load(Relaxed));
+                let forecast = source.forecast();
+                let whole_number = |rate: Option<f64>| rate.map(|r| r.round() as u64);
                 json!({
                     "as": "source",
                     "files_done": figures.files_done.load(Relaxed),
@@ -148,6 +161,10 @@ impl Engine {
                     "bytes_done": figures.bytes_done.load(Relaxed),
                     "bytes_total": total(&figures.bytes_found),
                     "bytes_sent": figures.bytes_sent.load(Relaxed),
+                    "bytes_per_s": whole_number(forecast.bytes_per_s),
+                    "sent_bytes_per_s": whole_number(forecast.sent_bytes_per_s),
+                    "seconds_left": forecast.left.map(|left| left.as_secs()),
+                    "limit_bytes_per_s": *self.resync_limit.lock(),
                     "started_s_ago": source.begun.elapsed().as_secs_f64(),
                 })
             }

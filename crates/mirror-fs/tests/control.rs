@@ -1,6 +1,7 @@
 //! The control socket as a daemon meets it: a real socket, an engine that only keeps a status.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -146,6 +147,8 @@ fn commands_reach_the_engine_as_they_were_meant() {
         json!({"id": 5, "command": "freeze", "epoch": 8}),
         json!({"id": 6, "command": "thaw", "epoch": 9}),
         json!({"id": 7, "command": "stop", "abort": true}),
+        json!({"id": 8, "command": "set_resync_limit", "bytes_per_s": 1000}),
+        json!({"id": 9, "command": "set_resync_limit", "bytes_per_s": null}),
         json!({"id": "text", "command": "reconcile", "theirs": theirs}),
     ] {
         let reply = client.ask(request.clone());
@@ -153,7 +156,7 @@ fn commands_reach_the_engine_as_they_were_meant() {
     }
     let asked: Vec<Request> = world.asked.try_iter().collect();
     assert_eq!(
-        asked[..7],
+        asked[..9],
         [
             Request::BecomePrimary { epoch: 4, alone: true, first: false, force: false },
             Request::BecomeSecondary { epoch: 5 },
@@ -162,9 +165,11 @@ fn commands_reach_the_engine_as_they_were_meant() {
             Request::Freeze { epoch: 8 },
             Request::Thaw { epoch: 9 },
             Request::Stop { abort: true },
+            Request::SetResyncLimit { bytes_per_s: NonZeroU64::new(1000) },
+            Request::SetResyncLimit { bytes_per_s: None },
         ]
     );
-    let Request::Reconcile { theirs } = &asked[7] else { panic!("{:?}", asked[7]) };
+    let Request::Reconcile { theirs } = &asked[9] else { panic!("{:?}", asked[9]) };
     assert_eq!((theirs.current, theirs.epoch, theirs.outdated), (255, 3, true));
 }
 
@@ -191,6 +196,7 @@ fn bad_requests_are_refused_and_the_connection_goes_on() {
         (r#"{"id": 1, "command": "status", "x": 2}"#, "unknown field `x`"),
         (r#"{"id": [], "command": "status"}"#, "`id`"),
         (r#"{"id": 1, "command": "reconcile", "theirs": {}}"#, "theirs: missing field"),
+        (r#"{"id": 1, "command": "set_resync_limit", "bytes_per_s": 0}"#, "above 0 nor null"),
     ] {
         client.send(text);
         let reply = client.read();

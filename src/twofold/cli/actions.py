@@ -10,6 +10,7 @@ import typer
 from twofold.cli import follow
 from twofold.cli.follow import Follower
 from twofold.cli.output import NotReached, console, print_json
+from twofold.cli.progress_line import ProgressLine
 from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
 from twofold.cli.state import module_states
 from twofold.client import Client
@@ -187,12 +188,18 @@ def wait(
         unknown = ", ".join(sorted(wanted - set(WAIT_STATES)))
         raise OperatorError(f"{unknown} is no state", f"States are {', '.join(WAIT_STATES)}.")
     deadline = time.monotonic() + _seconds(parse_duration_s, timeout)
+    progress = ProgressLine(module)
     with Client() as client:
         while True:
             objects = module_states(client, session.nodes, module)
             if all(_is_in(o, wanted, ready) for o in objects):
+                progress.clear()
                 break
+            if not session.as_json and any(o.get("resync") for o in objects):
+                # The node that sends knows the figures, whichever was asked for.
+                progress.show(module_states(client, ("*",), module))
             if time.monotonic() > deadline:
+                progress.clear()
                 now = ", ".join(f"{o.get('node')} {o.get('state', 'no answer')}" for o in objects)
                 raise NotReached(f"{module} is not {' or '.join(sorted(wanted))}: {now}")
             time.sleep(follow.POLL_S)

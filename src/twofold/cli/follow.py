@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twofold.cli.output import NotReached
+from twofold.cli.progress_line import ProgressLine
 from twofold.client import Client
 from twofold.errors import ApplicationError, PeerError
 
@@ -56,6 +57,7 @@ class Follower:
     quiet: bool = False
     seen: dict[str, int] = field(default_factory=dict[str, int])  # node -> last journal entry
     still_since: float = 0.0
+    progress: ProgressLine | None = None
     last: dict[str, Object] = field(default_factory=dict[str, Object])
 
     def begin(self) -> Follower:
@@ -67,11 +69,19 @@ class Follower:
 
     def run(self, timeout_s: float) -> None:
         """Returns when the goals are reached; else raises, with the daemon's sentence."""
+        try:
+            self._run(timeout_s)
+        finally:
+            self._progress().clear()
+
+    def _run(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         self.still_since = time.monotonic()
         while True:
             states = self._states()
             self._print_news()
+            if not self.quiet:
+                self._progress().show(states.values())
             if all(goal(states[n]) for n, goal in self.goals.items()):
                 self._calm()
                 return
@@ -115,11 +125,17 @@ class Follower:
         advice = str(first.get("next") or "See: twofold why " + self.module)
         raise kind(f"{self.module}: {_sentences(missing)}", advice)
 
+    def _progress(self) -> ProgressLine:
+        if self.progress is None:
+            self.progress = ProgressLine(self.module)
+        return self.progress
+
     def _print_news(self) -> None:
         for node in self.goals:
             for entry in self._entries(node, {"since": self.seen.get(node, 0), "limit": 50}):
                 self.seen[node] = max(self.seen.get(node, 0), int(entry["id"]))
                 if not self.quiet and entry.get("module") in (self.module, None):
+                    self._progress().clear()
                     print_entry(node, entry)
 
     def _entries(self, node: str, fields: Mapping[str, Any]) -> list[Object]:

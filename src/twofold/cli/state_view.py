@@ -16,6 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from twofold.cli.progress_line import resync_text
+from twofold.cli.quantities import duration_text
+
 Object = dict[str, Any]
 
 COLOURS = {
@@ -187,21 +190,6 @@ def _resync(node: Object) -> RenderableType:
     return Padding(line, (1, 0, 0, 0))
 
 
-def resync_text(resync: Object) -> str:
-    """ "45 % · 12.3 MiB of 40.0 MiB · 120 files · 10 s left"."""
-    done, total = resync.get("bytes_done") or 0, resync.get("bytes_total")
-    parts = [size_text(done) if not total else f"{size_text(done)} of {size_text(total)}"]
-    if total:
-        parts.insert(0, f"{100 * done // total} %")
-    files, files_total = resync.get("files_done"), resync.get("files_total")
-    if files is not None:
-        parts.append(f"{files} of {files_total} files" if files_total else f"{files} files")
-    seconds = resync.get("started_s_ago")
-    if total and done and seconds:
-        parts.append(f"{duration_text((total - done) * seconds / done)} left")
-    return " · ".join(parts)
-
-
 def _nexts(nodes: list[Object]) -> list[RenderableType]:
     """What to do next, once for each different advice."""
     advice: dict[str, list[str]] = {}
@@ -214,21 +202,3 @@ def _nexts(nodes: list[Object]) -> list[RenderableType]:
         where = "" if len(who) == len(nodes) else f"{' and '.join(who)}: "
         lines.append(Text.assemble(("→ ", "bold yellow"), (where, "bold"), text))
     return lines
-
-
-def size_text(size_bytes: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size_bytes < 1024:
-            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    return f"{size_bytes:.1f} TiB"
-
-
-def duration_text(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min"
-    if seconds < 86400:
-        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
-    return f"{seconds // 86400:.0f} d {seconds % 86400 // 3600:.0f} h"

@@ -231,7 +231,9 @@ class Replication(Section):
         description="Paths below each directory without which the module does not start",
     )
     resync_limit_bytes_per_s: Size = Field(
-        0, alias="resync_limit", description="Bytes a second a resync may send; 0: no limit"
+        0,
+        alias="resync_limit",
+        description="Bytes a second a resync may send, also changed while running; 0: no limit",
     )
 
 

@@ -283,7 +283,7 @@ class Configuration:
         if state == "STOP":
             return []
         before = self._around.running(module.name)
-        if before is None or before.config.replication == module.config.replication:
+        if before is None or same_replication(before, module):
             return []
         return [
             Problem(
@@ -333,6 +333,15 @@ class Configuration:
 
     async def _peer_files(self, caller: str, body: Body) -> Answer:
         return {"digests": digests(self._etc)}
+
+
+def same_replication(before: Module, after: Module) -> bool:
+    """But for the limit of a resync, which a running engine can be told."""
+    old, new = before.config.replication, after.config.replication
+    if old is None or new is None:
+        return old is new
+    same_limit = {"resync_limit_bytes_per_s": new.resync_limit_bytes_per_s}
+    return old.model_copy(update=same_limit) == new
 
 
 def load_directory(etc: Path, name: str) -> Path:

@@ -108,10 +108,21 @@ class Lifecycle:
             if self.state_of(module.name) == State.STOP.value:
                 await self._rebuild(module)
                 return
+            await self._change_limit(running, module)
             running.pending = module
             running.driver.digest = module.digest
             running.driver.change_settings(settings_of(self._node, module))
             self._note(module.name, "the new configuration is used when the module next starts")
+
+    async def _change_limit(self, running: Running, module: Module) -> None:
+        """The one setting of the engine that counts at once."""
+        limit = resync_limit(module)
+        if resync_limit(running.pending or running.module) == limit:
+            return
+        try:
+            await running.driver.parts.engine.command("set_resync_limit", bytes_per_s=limit)
+        except TwofoldError as e:
+            self._note(module.name, f"the engine could not be told the new resync_limit: {e}")
 
     async def _rebuild(self, module: Module) -> None:
         await self._drop(module.name)
@@ -261,8 +272,14 @@ def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str,
         "sync": replication.sync,
         "peer_timeout_ms": int(timeout_s * 1000),
         "require": list(replication.require),
-        "resync_limit_bytes_per_s": replication.resync_limit_bytes_per_s or None,
+        "resync_limit_bytes_per_s": resync_limit(module),
     }
+
+
+def resync_limit(module: Module) -> int | None:
+    """As the engine has it: None is no limit."""
+    replication = module.config.replication
+    return (replication.resync_limit_bytes_per_s or None) if replication else None
 
 
 def _endpoint(address: str, port: int) -> str:

@@ -40,14 +40,22 @@ def test_errors_of_state_q_are_ten_and_more(daemon: Daemon, twofold: Run) -> Non
 
 
 def test_state_shows_both_nodes_side_by_side(daemon: Daemon, twofold: Run) -> None:
-    resync = {"bytes_done": 512 * 2**20, "bytes_total": 2**30, "files_done": 7, "started_s_ago": 10}
+    resync = {
+        "bytes_done": 512 * 2**20,
+        "bytes_total": 2**30,
+        "bytes_sent": 3 * 2**20,
+        "files_done": 7,
+        "bytes_per_s": 50 * 2**20,
+        "seconds_left": 10,
+    }
     daemon.states["b"] = module_object("b", "SECOND", "Transient", resync=resync, next="Wait.")
     code, out, _ = twofold("state")
     assert code == 0
     head = next(line for line in out.splitlines() if "PRIM" in line)
     assert "SECOND Transient" in head
     assert "━━▶" in head
-    assert "50 % · 512.0 MiB of 1.0 GiB · 7 files · 10 s left" in out
+    shown = " ".join(out.replace("│", " ").split())
+    assert "50 % · 512.0 MiB of 1.0 GiB · 7 files · 3.0 MiB sent · 50.0 MiB/s · 10 s left" in shown
     assert "10.77.0.100/24 on a" in out
     assert "b: Wait." in out
 

@@ -212,6 +212,18 @@ async def test_what_cannot_change_while_running_is_refused(nodes: tuple[Node, No
     assert modules(a, b) == [(), ()]
 
 
+async def test_the_limit_of_a_resync_may_change_while_running(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    b.states["files"] = "PRIM"
+    file = a.etc / "modules" / "files" / "module.toml"
+    file.write_text(file.read_text().replace("port =", 'resync_limit = "10MiB"\nport ='))
+    await a.ask("module_apply", module="files")
+    replication = load_module(b.etc, "files").config.replication
+    assert replication is not None
+    assert replication.resync_limit_bytes_per_s == 10 << 20
+
+
 async def test_commands_between_nodes_are_not_for_people(nodes: tuple[Node, Node]) -> None:
     a, _ = nodes
     with pytest.raises(CommandRefused, match="between nodes"):

@@ -1,5 +1,7 @@
 //! The commands as a closed union, and their JSON.
 
+use std::num::NonZeroU64;
+
 use mirror_core::generation::Generation;
 use mirror_core::units::Epoch;
 use serde::Deserialize;
@@ -35,6 +37,10 @@ pub enum Request {
     Reconcile {
         theirs: Generation,
     },
+    /// How much a resync may send, from now on until the engine ends. None: no limit.
+    SetResyncLimit {
+        bytes_per_s: Option<NonZeroU64>,
+    },
     Stop {
         abort: bool,
     },
@@ -56,6 +62,7 @@ impl Request {
             Request::Freeze { .. }
             | Request::Thaw { .. }
             | Request::Reconcile { .. }
+            | Request::SetResyncLimit { .. }
             | Request::Faults { .. } => false,
         }
     }
@@ -114,6 +121,9 @@ enum Written {
     Reconcile {
         theirs: Value,
     },
+    SetResyncLimit {
+        bytes_per_s: Value,
+    },
     Stop {
         #[serde(default)]
         abort: bool,
@@ -155,6 +165,12 @@ fn understand(fields: Map<String, Value>) -> Result<Asked, String> {
         Written::Reconcile { theirs } => {
             let theirs = generation_json::from_json(&theirs).map_err(|e| format!("theirs: {e}"))?;
             Request::Reconcile { theirs }
+        }
+        Written::SetResyncLimit { bytes_per_s } => {
+            let bytes_per_s = Option::<NonZeroU64>::deserialize(bytes_per_s).map_err(|_| {
+                "`bytes_per_s` is neither a number of bytes above 0 nor null (no limit)"
+            })?;
+            Request::SetResyncLimit { bytes_per_s }
         }
         Written::Stop { abort } => Request::Stop { abort },
         Written::Faults { plan } => Request::Faults { plan },
