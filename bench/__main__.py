@@ -3,6 +3,7 @@
 python -m bench                     everything, three rounds of six seconds each
 python -m bench --only gluster,bare --rounds 1 --runtime 2
 python -m bench --show              the table of the run that is kept
+python -m bench --page              writes docs/performance.md from the run that is kept
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import pair, report, sandbox
+from bench import page, pair, report, sandbox
 from bench.gluster import Gluster
 from bench.works import FILE_MIB, WORKS, lay_out, measure
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "latest.json"
+PAGE = ROOT / "docs" / "performance.md"
 SUBJECTS = ("bare", "mount", "twofold_write", "twofold_fsync", "gluster")
 PORTS = {"mount": 9100, "twofold_write": 9101, "twofold_fsync": 9102}
 
@@ -39,6 +41,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--images", action="store_true", help="a file system image for each node")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the result is kept")
     parser.add_argument("--show", action="store_true", help="only print what is kept")
+    parser.add_argument("--page", action="store_true", help="only write the page of what is kept")
     chosen = parser.parse_args(words)
     known = {"subject": set(SUBJECTS), "work": {w.name for w in WORKS}}
     for kind, named in (("subject", chosen.only), ("work", chosen.works)):
@@ -128,6 +131,10 @@ def main(words: list[str]) -> int:
     if chosen.show:
         kept = json.loads(chosen.json.read_text())
         print(f"{kept['machine']}\n\n{report.table(kept['figures'])}")
+        return 0
+    if chosen.page:
+        PAGE.write_text(page.text(json.loads(chosen.json.read_text())))
+        print(f"written: {PAGE}")
         return 0
     if not os.environ.get(sandbox.INSIDE):
         return sandbox.enter(words)

@@ -146,4 +146,4 @@ class Twofold:
         self._b.stop()
         self._a.stop()
         if not self._alone:
-            run("cmp", self._a.tree / "data", self._b.tree / "data", timeout_s=120)
+            run("diff", "-r", self._a.tree, self._b.tree, timeout_s=120)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.works import WORKS
 
+Figures = Mapping[str, Mapping[str, float]]  # subject, work
 Samples = Mapping[str, Mapping[str, Sequence[float]]]  # subject, work, one figure for each round
 
 # name of the ratio, subject of Twofold, work
@@ -32,7 +33,7 @@ def ratio(ours: float | None, theirs: float | None) -> float | None:
     return round(ours / theirs, 3) if ours is not None and theirs else None
 
 
-def ratios(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+def ratios(figures: Figures) -> dict[str, dict[str, float | None]]:
     def of(subject: str, work: str) -> float | None:
         return figures.get(subject, {}).get(work)
 
@@ -45,7 +46,7 @@ def ratios(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, fl
     }
 
 
-def table(figures: Mapping[str, Mapping[str, float]]) -> str:
+def table(figures: Figures) -> str:
     subjects = list(figures)
     lines = [f"{'work':18}" + "".join(f"{s:>16}" for s in subjects)]
     for work in WORKS:

@@ -106,6 +106,8 @@ list_missing() {
     if [ "$purpose" = bench ]; then
         need fio has fio
         need glusterfs-server has glusterd
+        need mariadb-server has mariadbd
+        need sysbench has sysbench
     fi
     if [ "$purpose" = kine ]; then
         need mariadb-server has mariadbd

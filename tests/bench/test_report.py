@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bench import report
+import json
+
+from bench import page, report
+from bench.__main__ import PAGE, RESULTS
 from bench.works import WORKS
 
 SAMPLES = {
@@ -22,6 +25,9 @@ def test_ratios_carry_every_work_that_is_promised() -> None:
         "write_fsync_4k",
         "read_1m",
         "read_4k",
+        "read_4k_warm",
+        "names",
+        "mariadb",
         "randwrite_4k_cached",
     }
     assert ratios["seqwrite_1m"] == {"vs_gluster": 5.0, "vs_bare": 0.25}
@@ -32,3 +38,18 @@ def test_a_subject_that_was_not_measured_has_no_ratio() -> None:
     ratios = report.ratios(report.medians({"bare": SAMPLES["bare"]}))
     assert ratios["read_4k"] == {"vs_gluster": None, "vs_bare": None}
     assert "bare" in report.table(report.medians({"bare": SAMPLES["bare"]}))
+
+
+def test_the_page_tells_the_kept_run_and_what_misses_its_goal() -> None:
+    kept = json.loads(RESULTS.read_text())
+    assert PAGE.read_text() == page.text(kept), "run: .venv/bin/python -m bench --page"
+
+
+def test_a_missed_goal_is_said_plainly() -> None:
+    kept = json.loads(RESULTS.read_text())
+    kept["ratios"]["seqwrite_1m"] = {"vs_gluster": 1.2, "vs_bare": 0.1}
+    kept["ratios"]["read_4k"] = {"vs_gluster": 2.0, "vs_bare": 1.0}
+    goals, _, _ = page.text(kept).partition("## Figures")
+    rows = {line.split("`")[1]: line for line in goals.splitlines() if line.startswith("| `")}
+    assert "**missed**" in rows["seqwrite_1m"]
+    assert "met" in rows["read_4k"]
