@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Generator
@@ -157,8 +158,57 @@ def test_only_what_differs_travels(pair: Pair) -> None:
     contents[20 << 20] ^= 1
     (pair.b.tree / "large").write_bytes(contents)
     pair.start()
-    assert pair.a.status()["counters"]["bytes_sent"] < 3 << 20
+    assert pair.a.status()["counters"]["bytes_sent"] < 100 << 10
     same(pair)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("pair", [{"resync_limit_bytes_per_s": 2 << 20}], indirect=True)
+def test_a_file_that_is_cut_punched_and_rewritten_while_it_is_compared(
+    pair: Pair, seed: int
+) -> None:
+    rng = random.Random(seed)
+    contents = bytearray(rng.randbytes(64 << 20))
+    large = pair.a.tree / "large"
+    large.write_bytes(contents)
+    for zone in range(64):
+        if rng.random() < 0.7:
+            contents[(zone << 20) + rng.randrange(1 << 20)] ^= 1
+    (pair.b.tree / "large").write_bytes(contents)
+    pair.a.start()
+    pair.b.start()
+    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
+    pair.b.command("become_secondary", epoch=pair.epoch)
+    pair.a.wait_until(lambda: (pair.a.status()["resync"] or {}).get("bytes_done", 0) > 0)
+    changes = 0
+    with large.open("r+b", buffering=0) as file:
+        while not pair.a.status()["peer_up_to_date"]:
+            change_anyhow(file.fileno(), rng)
+            changes += 1
+    assert changes > 20, "the resync ended before it was disturbed"
+    same(pair)
+
+
+def change_anyhow(descriptor: int, rng: random.Random) -> None:
+    """Mostly writes; sometimes the file is cut, punched, zeroed or made longer."""
+    size = os.fstat(descriptor).st_size
+    place = rng.randrange(max(1, size >> 12)) << 12
+    kind = rng.random()
+    if kind < 0.8:
+        os.pwrite(descriptor, rng.randbytes(rng.choice([100, 4096, 300_000])), place)
+    elif kind < 0.85:
+        os.truncate(descriptor, max(32 << 20, size - rng.randrange(1 << 20)))
+    elif kind < 0.9:
+        fallocate(descriptor, "--punch-hole", place, 1 << 20)
+    elif kind < 0.95:
+        fallocate(descriptor, "--zero-range", place, 1 << 20)
+    else:
+        os.posix_fallocate(descriptor, place, 2 << 20)
+
+
+def fallocate(descriptor: int, how: str, offset: int, length: int) -> None:
+    command = ["fallocate", how, "-o", str(offset), "-l", str(length), f"/dev/fd/{descriptor}"]
+    subprocess.run(command, check=True, pass_fds=[descriptor])
 
 
 def test_a_second_whose_disk_is_full_does_not_stop_the_primary(

@@ -176,11 +176,8 @@ impl Engine {
                     return Remainder::Nothing;
                 }
             };
-            let data = match known {
-                true if mode.full => &piece[..count],
-                true => mark.for_write(mode.session, offset).part(offset, &piece[..count]),
-                false => &piece[..0],
-            };
+            let sends = mode.full || mark.for_write(mode.session) == Send::All;
+            let data = if known && sends { &piece[..count] } else { &piece[..0] };
             written += count;
             if !data.is_empty() {
                 let (id, kill_suid) = (inode.id, write.kill_suid);
@@ -287,7 +284,7 @@ impl Engine {
                     truncate(fd.as_fd(), size, kill_suid)?
                 }
             };
-            if known && (mode.full || mark.for_layout(mode.session) == Send::All) {
+            if known && (mode.full || mark.for_layout(mode.session, false) == Send::All) {
                 let id = inode.id;
                 self.outbox.put(&Operation::Truncate { id, size, mtime, kill_suid }, None);
             }
@@ -337,13 +334,8 @@ impl Engine {
         let flags = rfs::FallocateFlags::from_bits_retain(how);
         calls::fallocate(&file.fd, flags, offset, length)?;
         let mtime = mtime_of(&calls::fstat(&file.fd)?);
-        if known && (mode.full || mark.for_layout(mode.session) == Send::All) {
-            if how & MOVES_DATA != 0 && !mode.full {
-                if let Progress::Copying { .. } = mark.progress(mode.session) {
-                    // What was copied has moved: begin again.
-                    mark.set(mode.session, Progress::Copying { cursor: 0, trust: false });
-                }
-            }
+        let moves = how & MOVES_DATA != 0;
+        if known && (mode.full || mark.for_layout(mode.session, moves) == Send::All) {
             let id = inode.id;
             let operation = Operation::Allocate { id, mode: how, offset, length, mtime };
             self.outbox.put(&operation, None);

@@ -1,9 +1,19 @@
 //! How far a resync has come with one file, and what that means for a change to it.
 //!
-//! A resync copies while the application writes. For each file it is known, under the file's
-//! order lock, how much of it the secondary already has. A change to what it has is sent; a change
-//! to what is still to be copied is not, because the copy will carry it. So nothing stale can land
-//! on something new, and nothing is copied twice.
+//! A resync copies while the application writes. For each file it is known, under the file's order
+//! lock, whether the secondary has it, is getting it, or has nothing of it. A change to a file that
+//! is not begun is not sent: the copy will carry it. From the beginning of its copy on, every
+//! change to its contents is sent.
+//!
+//! That makes the order in which its zones are compared free. Take a byte of a zone whose checksum
+//! the secondary gave at one moment and this node compares at another: if a change to the byte lies
+//! between the two, in the one order that the stream and this node share, the secondary gets or has
+//! that change too, and the last change decides on both sides; if none does, equal checksums mean
+//! equal bytes. So comparing needs no lock. Only what is *sent* is read under the order lock, or
+//! something stale could land on something new.
+//!
+//! The exception are operations that move data within the file: what was compared has moved with
+//! them, what was not is elsewhere now. Then the file begins again.
 
 /// How far the running session has come with a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -11,8 +21,9 @@ pub enum Progress {
     /// The secondary has nothing of it that may be relied on.
     #[default]
     Untouched,
-    /// Contents below `cursor` are equal. `trust`: checksums asked for beyond it are still true.
-    Copying { cursor: u64, trust: bool },
+    /// Its contents are being compared. `layout` counts changes of size and allocated space: a
+    /// checksum asked for before one is not believed. `moved` counts those that moved data.
+    Copying { layout: u32, moved: u32 },
     /// Names (of a directory), contents and attributes are equal.
     Done,
 }
@@ -24,24 +35,11 @@ pub struct Mark {
     progress: Progress,
 }
 
-/// What is to be sent of a change.
+/// Whether a change is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Send {
     All,
     Nothing,
-    /// Only what lies below this offset.
-    Below(u64),
-}
-
-impl Send {
-    /// What is to be sent of `data`, which was written at `offset`.
-    pub fn part(self, offset: u64, data: &[u8]) -> &[u8] {
-        match self {
-            Send::All => data,
-            Send::Nothing => &data[..0],
-            Send::Below(end) => &data[..data.len().min(end.saturating_sub(offset) as usize)],
-        }
-    }
 }
 
 impl Mark {
@@ -58,27 +56,21 @@ impl Mark {
         self.progress = progress;
     }
 
-    /// For a write of the range that begins at `offset`.
-    pub fn for_write(&self, session: u64, offset: u64) -> Send {
+    /// For a write.
+    pub fn for_write(&self, session: u64) -> Send {
         match self.progress(session) {
             Progress::Untouched => Send::Nothing,
-            Progress::Copying { cursor, .. } if offset >= cursor => Send::Nothing,
-            Progress::Copying { cursor, .. } => Send::Below(cursor),
-            Progress::Done => Send::All,
+            Progress::Copying { .. } | Progress::Done => Send::All,
         }
     }
 
-    /// For a change of size or of allocated space: these are sent while the file is copied too,
-    /// and make the secondary's earlier checksums worthless.
-    pub fn for_layout(&mut self, session: u64) -> Send {
-        match self.progress(session) {
-            Progress::Untouched => Send::Nothing,
-            Progress::Copying { cursor, .. } => {
-                self.set(session, Progress::Copying { cursor, trust: false });
-                Send::All
-            }
-            Progress::Done => Send::All,
+    /// For a change of size or of allocated space; `moves`: one that moves data within the file.
+    pub fn for_layout(&mut self, session: u64, moves: bool) -> Send {
+        if let Progress::Copying { layout, moved } = self.progress(session) {
+            let (layout, moved) = (layout.wrapping_add(1), moved.wrapping_add(u32::from(moves)));
+            self.set(session, Progress::Copying { layout, moved });
         }
+        self.for_write(session)
     }
 
     /// For owner, mode, times and extended attributes, which are copied last.
@@ -98,24 +90,28 @@ mod tests {
     fn a_mark_of_another_session_means_nothing() {
         let mut mark = Mark::default();
         mark.set(7, Progress::Done);
-        assert_eq!(mark.for_write(7, 0), Send::All);
-        assert_eq!(mark.for_write(8, 0), Send::Nothing);
+        assert_eq!(mark.for_write(7), Send::All);
+        assert_eq!(mark.for_write(8), Send::Nothing);
         assert_eq!(mark.for_attributes(8), Send::Nothing);
     }
 
     #[test]
-    fn a_write_beyond_the_cursor_is_left_to_the_copy() {
+    fn a_write_is_sent_from_the_beginning_of_the_copy_on() {
         let mut mark = Mark::default();
-        mark.set(1, Progress::Copying { cursor: 4096, trust: true });
-        assert_eq!(mark.for_write(1, 4096), Send::Nothing);
-        assert_eq!(mark.for_write(1, 4095), Send::Below(4096));
+        assert_eq!(mark.for_write(1), Send::Nothing);
+        mark.set(1, Progress::Copying { layout: 0, moved: 0 });
+        assert_eq!(mark.for_write(1), Send::All);
+        assert_eq!(mark.for_attributes(1), Send::Nothing);
     }
 
     #[test]
-    fn a_truncation_makes_earlier_checksums_worthless() {
+    fn a_change_of_layout_is_counted_while_the_file_is_copied() {
         let mut mark = Mark::default();
-        mark.set(1, Progress::Copying { cursor: 10, trust: true });
-        assert_eq!(mark.for_layout(1), Send::All);
-        assert_eq!(mark.progress(1), Progress::Copying { cursor: 10, trust: false });
+        assert_eq!(mark.for_layout(1, true), Send::Nothing);
+        assert_eq!(mark.progress(1), Progress::Untouched);
+        mark.set(1, Progress::Copying { layout: 0, moved: 0 });
+        assert_eq!(mark.for_layout(1, false), Send::All);
+        assert_eq!(mark.for_layout(1, true), Send::All);
+        assert_eq!(mark.progress(1), Progress::Copying { layout: 2, moved: 1 });
     }
 }

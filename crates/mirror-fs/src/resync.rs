@@ -1,121 +1,117 @@
-//! The thread that runs a resync on the primary.
+//! The threads that run a resync on the primary.
 //!
 //! The application goes on writing. Everything rides in the one ordered stream, and a directory or
-//! zone is read and put into the stream under its file's order lock; what the application changes
-//! before that moment is carried by the copy, what it changes after it is sent as a change
-//! (`progress`). Contents are compared by checksum, zone by zone: the secondary is asked ahead, so
-//! that its disk is busy while this one is read.
+//! a piece of a file is read and put into the stream under its file's order lock; what the
+//! application changes before a file's copy begins is carried by the copy, what it changes after
+//! that is sent as a change (`progress`). Contents are compared by checksum (`comparing`). Several
+//! threads do that side by side; whoever finds that nothing is left ends the resync.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{sync_channel, RecvTimeoutError};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mirror_core::message::{FileKind, Operation, ZoneData};
-use mirror_core::units::FileId;
+use mirror_core::message::{FileKind, Operation};
 
 use crate::answer::Reply;
 use crate::engine::Engine;
 use crate::mode::Mode;
-use crate::outbox::read_fully;
+use crate::primary::spawn;
 use crate::progress::Progress;
-use crate::source::{Answered, Source};
+use crate::queue::{Compared, Next, Range, Work, ASKED_MAX, ZONE_BYTES};
+use crate::source::Source;
 use crate::tree::{Inode, Tree};
-use crate::zone::{checksum, metadata_of, only_hole};
+use crate::zone::metadata_of;
 
-const ZONE_BYTES: u64 = 1 << 20;
-/// Checksums asked for and not yet answered.
-const ASKED_MAX: usize = 64;
+/// More would only wait for each other at the stream.
+const THREADS: std::ops::RangeInclusive<usize> = 2..=4;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
-
-struct Active {
-    tree: Arc<Tree>,
-    inode: Arc<Inode>,
-    fd: OwnedFd,
-    asked_up_to: u64,
-    ask_up_to: u64,
-}
 
 /// The session this resync belongs to is over.
 pub struct Over;
 
-/// The state of the one thread that runs a resync.
+/// One of the threads that run a resync.
 pub struct Run<'a> {
     pub(crate) engine: &'a Arc<Engine>,
     pub(crate) source: &'a Arc<Source>,
-    active: HashMap<FileId, Active>,
-    asking: VecDeque<FileId>,
-    asked: usize,
-    noticed: Instant,
 }
 
-impl<'a> Run<'a> {
-    pub fn new(engine: &'a Arc<Engine>, source: &'a Arc<Source>) -> Self {
-        Run {
-            engine,
-            source,
-            active: HashMap::new(),
-            asking: VecDeque::new(),
-            asked: 0,
-            noticed: Instant::now(),
-        }
+/// Begins the resync on threads of its own.
+pub fn start(engine: &Arc<Engine>, source: &Arc<Source>) {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..processors.clamp(*THREADS.start(), *THREADS.end()) {
+        let (engine, source) = (engine.clone(), source.clone());
+        spawn("resync", move || {
+            if (Run { engine: &engine, source: &source }).run().is_err() && !source.cancel() {
+                tracing::info!("the resync was cut short");
+            }
+        });
     }
+    let (engine, source) = (Arc::downgrade(engine), source.clone());
+    spawn("progress", move || {
+        while !source.is_over() {
+            std::thread::sleep(LOOK_UP_EVERY);
+            source.note_pace();
+            match engine.upgrade() {
+                Some(engine) => engine.touch(),
+                None => return,
+            }
+        }
+    });
+}
 
-    pub fn run(&mut self) -> Result<(), Over> {
+impl Run<'_> {
+    fn run(&self) -> Result<(), Over> {
         loop {
-            if self.source.cancelled.load(Ordering::Acquire) {
-                return Err(Over);
-            }
-            if self.noticed.elapsed() > LOOK_UP_EVERY {
-                self.noticed = Instant::now();
-                self.source.note_pace();
-                self.engine.touch();
-            }
-            let answer = self.source.queue.lock().answers.pop_front();
-            if let Some(answer) = answer {
-                self.source.keep_pace();
-                self.asked = self.asked.saturating_sub(1);
-                self.compare(answer)?;
-                continue;
-            }
-            if self.asked < ASKED_MAX && self.take_next()? {
-                continue;
-            }
-            let mut queue = self.source.queue.lock();
-            let idle = self.asked == 0 && self.active.is_empty() && self.asking.is_empty();
-            if idle && queue.todo.is_empty() && queue.answers.is_empty() {
-                drop(queue);
-                if self.end()? {
-                    return Ok(());
+            let next = {
+                let mut queue = self.source.queue.lock();
+                if self.source.is_cancelled() {
+                    return Err(Over);
                 }
-            } else if queue.answers.is_empty() && (queue.todo.is_empty() || self.asked > 0) {
-                self.source.changed.wait_for(&mut queue, LOOK_UP_EVERY);
+                let next = queue.next(ASKED_MAX);
+                if matches!(next, Next::Later) {
+                    self.source.changed.wait_for(&mut queue, LOOK_UP_EVERY);
+                }
+                next
+            };
+            match next {
+                Next::Later => {}
+                Next::Ended => return Ok(()),
+                Next::Work(work) => {
+                    let done = self.perform(work);
+                    self.source.queue.lock().done();
+                    self.source.changed.notify_all();
+                    done?;
+                }
             }
         }
     }
 
-    /// Asks for one more checksum, or begins with one more file. False: nothing to begin.
-    fn take_next(&mut self) -> Result<bool, Over> {
-        if let Some(id) = self.asking.front().copied() {
-            if self.ask(id)? {
-                return Ok(true);
+    fn perform(&self, work: Work) -> Result<(), Over> {
+        match work {
+            Work::Ask(file, offset, length) => self.ask(&file, offset, length),
+            Work::Compare(file, zone, answer) => self.compare(&file, zone, &answer),
+            Work::Begin((tree, inode)) => self.begin(&tree, &inode),
+            Work::End => {
+                if self.end()? {
+                    self.source.queue.lock().end();
+                }
+                Ok(())
             }
-            self.asking.pop_front();
-            return Ok(true);
         }
-        let next = self.source.queue.lock().todo.pop();
-        let Some((tree, inode)) = next else { return Ok(false) };
+    }
+
+    fn begin(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> Result<(), Over> {
         let begun = match inode.kind {
             FileKind::Directory => {
-                let listed = self.directory(&tree, &inode);
+                let listed = self.directory(tree, inode);
                 self.source.figures.unlisted.fetch_sub(1, Ordering::Relaxed);
                 listed
             }
-            FileKind::Regular => self.begin_file(&tree, &inode),
-            _ => self.attributes_only(&tree, &inode),
+            FileKind::Regular => self.begin_file(tree, inode),
+            _ => self.attributes_only(tree, inode),
         };
         match begun {
             Ok(done) => done?,
@@ -125,7 +121,7 @@ impl<'a> Run<'a> {
             }
             Err(e) => self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id)),
         }
-        Ok(true)
+        Ok(())
     }
 
     pub(crate) fn current(&self, mode: &Mode) -> Result<(), Over> {
@@ -140,7 +136,7 @@ impl<'a> Run<'a> {
         self.engine.outbox.put(operation, None);
     }
 
-    fn begin_file(&mut self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> io::Result<Result<(), Over>> {
+    fn begin_file(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> io::Result<Result<(), Over>> {
         let mode = self.engine.mode.read();
         if self.current(&mode).is_err() {
             return Ok(Err(Over));
@@ -159,105 +155,23 @@ impl<'a> Run<'a> {
             self.source.file_done();
             return Ok(Ok(()));
         }
-        // Answers that are under way for an older file of this number are not about this one.
-        let trust = !self.active.contains_key(&inode.id);
-        mark.set(mode.session, Progress::Copying { cursor: 0, trust });
-        drop(mark);
-        drop(mode);
-        let (tree, inode) = (tree.clone(), inode.clone());
-        let id = inode.id;
-        let active = Active { tree, inode, fd, asked_up_to: 0, ask_up_to: size };
-        self.active.insert(id, active);
-        self.asking.push_back(id);
+        mark.set(mode.session, Progress::Copying { layout: 0, moved: 0 });
+        let file = Arc::new(Compared { tree: tree.clone(), inode: inode.clone(), fd });
+        let all = Range { next: 0, end: size, step: ZONE_BYTES };
+        // Its number is free for another file only when the last descriptor of this one is closed.
+        let fresh = self.source.queue.lock().activate(file, vec![all], 0);
+        debug_assert!(fresh, "file {:?} is being compared already", inode.id);
         Ok(Ok(()))
     }
 
-    /// Asks for the checksum of the file's next zone. False: all of it has been asked for.
-    fn ask(&mut self, id: FileId) -> Result<bool, Over> {
-        let Some(active) = self.active.get_mut(&id) else { return Ok(false) };
-        let offset = active.asked_up_to;
-        let length = ZONE_BYTES.min(active.ask_up_to.saturating_sub(offset)) as u32;
-        if length == 0 {
-            return Ok(false);
-        }
-        active.asked_up_to = offset + u64::from(length);
-        let mode = self.engine.mode.read();
-        self.current(&mode)?;
-        self.put(&Operation::AskChecksum { id, offset, length });
-        self.asked += 1;
-        Ok(true)
-    }
-
-    /// The secondary's checksum of a zone has come: send the zone if it differs, and go on.
-    fn compare(&mut self, answer: Answered) -> Result<(), Over> {
-        let Some(active) = self.active.get(&answer.id) else { return Ok(()) };
-        let (tree, inode) = (active.tree.clone(), active.inode.clone());
-        let mode = self.engine.mode.read();
-        self.current(&mode)?;
-        let mut mark = inode.order.lock();
-        let Progress::Copying { cursor, trust } = mark.progress(mode.session) else {
-            return Ok(());
-        };
-        let end = answer.offset + u64::from(answer.length);
-        if answer.offset <= cursor && end > cursor {
-            if let Err(e) = self.send_zone(active, &answer, trust) {
-                self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id));
-                return Ok(());
-            }
-            mark.set(mode.session, Progress::Copying { cursor: end, trust });
-        }
-        let Some(active) = self.active.get_mut(&answer.id) else { return Ok(()) };
-        let size = crate::tree::size_of(active.fd.as_fd()).unwrap_or(0);
-        let Progress::Copying { cursor, .. } = mark.progress(mode.session) else { return Ok(()) };
-        if cursor >= size {
-            if let Ok(metadata) = metadata_of(active.fd.as_fd()) {
-                self.put_metadata(inode.id, metadata);
-            }
-            mark.set(mode.session, Progress::Done);
-            self.active.remove(&answer.id);
-            self.source.file_done();
-        } else if end >= active.asked_up_to.min(active.ask_up_to) {
-            // It grew, or was moved within itself: ask on from the cursor.
-            active.ask_up_to = size;
-            active.asked_up_to = cursor;
-            self.asking.push_back(answer.id);
-        }
-        drop(mark);
-        drop(mode);
-        drop(tree);
-        Ok(())
-    }
-
-    fn send_zone(&self, active: &Active, answer: &Answered, trust: bool) -> io::Result<()> {
-        let (id, offset) = (answer.id, answer.offset);
-        let figures = &self.source.figures;
-        figures.bytes_done.fetch_add(u64::from(answer.length), Ordering::Relaxed);
-        let hole = only_hole(active.fd.as_fd(), offset, u64::from(answer.length));
-        if hole {
-            if !(trust && answer.holes_only) {
-                let data = ZoneData::Hole(u64::from(answer.length));
-                self.put(&Operation::Zone { id, offset, data });
-            }
-            return Ok(());
-        }
-        let mut zone = vec![0; answer.length as usize];
-        let got = read_fully(active.fd.as_fd(), offset, &mut zone)?;
-        let same = trust && !answer.holes_only && checksum(&zone[..got]) == answer.checksum;
-        if !same && got > 0 {
-            self.put(&Operation::Zone { id, offset, data: ZoneData::Bytes(&zone[..got]) });
-            self.source.sent(got as u64);
-        }
-        Ok(())
-    }
-
     /// Everything has been compared: the secondary's copy is whole once it has heard that.
-    fn end(&mut self) -> Result<bool, Over> {
+    fn end(&self) -> Result<bool, Over> {
         let (told, done) = sync_channel(1);
         {
             let mut mode = self.engine.mode.write();
             self.current(&mode)?;
             // No change is under way now; what it added to the queue is there to be seen.
-            if !self.source.queue.lock().todo.is_empty() {
+            if !self.source.queue.lock().is_drained() {
                 return Ok(false);
             }
             // From the moment it adopts this generation the secondary may take over: so this node

@@ -41,7 +41,7 @@ impl Run<'_> {
     }
 
     pub(crate) fn directory(
-        &mut self, tree: &Arc<Tree>, inode: &Arc<Inode>,
+        &self, tree: &Arc<Tree>, inode: &Arc<Inode>,
     ) -> io::Result<Result<(), Over>> {
         let mode = self.engine.mode.read();
         if self.current(&mode).is_err() {
@@ -105,7 +105,7 @@ impl Run<'_> {
     }
 
     pub(crate) fn attributes_only(
-        &mut self, tree: &Arc<Tree>, inode: &Arc<Inode>,
+        &self, tree: &Arc<Tree>, inode: &Arc<Inode>,
     ) -> io::Result<Result<(), Over>> {
         let mode = self.engine.mode.read();
         if self.current(&mode).is_err() {

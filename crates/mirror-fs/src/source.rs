@@ -1,9 +1,8 @@
 //! The resync as the primary does it: walk the tree, tell what is there, send what differs.
 //!
-//! This is what the other threads see of it: what is to do, what was answered, how far it is. The
-//! thread that does it is `resync`.
+//! This is what the other threads see of it: how far it is, how fast it may go. What is to be done
+//! is in `queue`; the threads that do it are `resync`.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,26 +13,13 @@ use mirror_core::units::FileId;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::Engine;
-use crate::primary::spawn;
-use crate::resync::Run;
+use crate::queue::{Answered, Queue};
+use crate::resync;
 use crate::tree::{Inode, Tree};
 
-pub type File = (Arc<Tree>, Arc<Inode>);
-
-/// The secondary's checksum of one zone.
-pub struct Answered {
-    pub id: FileId,
-    pub offset: u64,
-    pub length: u32,
-    pub checksum: u128,
-    pub holes_only: bool,
-}
-
-#[derive(Default)]
-pub struct Queue {
-    pub todo: Vec<File>,
-    pub answers: VecDeque<Answered>,
-}
+/// What a resync may have in the stream at a time.
+const UNDER_WAY_MAX: u64 = 4 << 20;
+const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 pub struct Figures {
@@ -48,12 +34,15 @@ pub struct Figures {
 
 pub struct Source {
     pub session: u64,
-    pub cancelled: AtomicBool,
+    cancelled: AtomicBool,
     pub queue: Mutex<Queue>,
     pub changed: Condvar,
     pub figures: Figures,
     pub begun: Instant,
     pub pace: Mutex<Pace>,
+    /// Bytes that are in the stream and not yet with the secondary.
+    under_way: Mutex<u64>,
+    less_under_way: Condvar,
 }
 
 /// How fast it goes, and may go.
@@ -85,6 +74,8 @@ impl Source {
                 looked_at: Meter::default(),
                 sent: Meter::default(),
             }),
+            under_way: Mutex::new(0),
+            less_under_way: Condvar::new(),
         });
         for tree in trees.iter().rev() {
             if let Ok(root) = tree.inode(mirror_core::units::ROOT_INODE) {
@@ -95,31 +86,39 @@ impl Source {
     }
 
     pub fn start(self: &Arc<Self>, engine: Arc<Engine>) {
-        let source = self.clone();
-        spawn("resync", move || {
-            if Run::new(&engine, &source).run().is_err() {
-                tracing::info!("the resync was cut short");
-            }
-        });
+        resync::start(&engine, self);
     }
 
-    pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
+    /// True: it was cancelled before.
+    pub fn cancel(&self) -> bool {
+        let before = self.cancelled.swap(true, Ordering::AcqRel);
         self.changed.notify_all();
+        self.less_under_way.notify_all();
+        before
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_cancelled() || self.queue.lock().is_ended()
     }
 
     pub fn add(&self, tree: Arc<Tree>, inode: Arc<Inode>) {
         self.figures.files_found.fetch_add(1, Ordering::Relaxed);
         if inode.kind == FileKind::Directory {
             self.figures.unlisted.fetch_add(1, Ordering::Relaxed);
+            self.queue.lock().add_directory((tree, inode));
+        } else {
+            self.queue.lock().add_file((tree, inode));
         }
-        self.queue.lock().todo.push((tree, inode));
         self.changed.notify_all();
     }
 
     pub fn answered(&self, id: FileId, offset: u64, length: u32, sum: u128, holes_only: bool) {
         let answer = Answered { id, offset, length, checksum: sum, holes_only };
-        self.queue.lock().answers.push_back(answer);
+        self.queue.lock().add_answer(answer);
         self.changed.notify_all();
     }
 
@@ -127,22 +126,35 @@ impl Source {
         self.figures.files_done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Before something is sent: waits as long as it takes to keep to the permitted bandwidth.
-    /// Holds no lock, and looks up often: the limit may change, the resync may be cancelled.
+    /// Before something is sent: waits as long as it takes to keep to the permitted bandwidth, and
+    /// until enough of what was sent has arrived, so that the application's changes do not queue
+    /// behind much. Holds no lock, and looks up often: limits may change, the resync be cancelled.
     pub fn keep_pace(&self) {
-        while !self.cancelled.load(Ordering::Acquire) {
+        while !self.is_cancelled() {
             let ready = self.pace.lock().bucket.ready(self.begun.elapsed());
-            match ready {
-                Ok(()) => return,
-                Err(wait) => std::thread::sleep(wait.min(Duration::from_millis(100))),
+            if let Err(wait) = ready {
+                std::thread::sleep(wait.min(LOOK_UP_EVERY));
+                continue;
             }
+            let mut under_way = self.under_way.lock();
+            if *under_way < UNDER_WAY_MAX {
+                return;
+            }
+            self.less_under_way.wait_for(&mut under_way, LOOK_UP_EVERY);
         }
     }
 
-    /// This much was put into the stream.
+    /// This much is being put into the stream.
     pub fn sent(&self, bytes: u64) {
         self.figures.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
         self.pace.lock().bucket.charge(bytes);
+        *self.under_way.lock() += bytes;
+    }
+
+    /// The secondary has it.
+    pub fn arrived(&self, bytes: u64) {
+        *self.under_way.lock() -= bytes;
+        self.less_under_way.notify_one();
     }
 
     /// To be called a few times a second: what has been reached, for the forecast.

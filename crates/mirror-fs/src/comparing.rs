@@ -1,0 +1,171 @@
+//! Contents, compared by checksum and sent where they differ: what each thread of a resync does
+//! with a zone.
+//!
+//! The secondary is asked ahead, so that its disk is busy while this one is read. Comparing holds
+//! no lock; see `progress` for why that is right. A zone that differs is asked for again in small
+//! parts, so that a small change costs little on the wire. What differs is sent piece by piece,
+//! each read and put into the stream under the file's order lock, so that a writer waits for one
+//! piece at most.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use mirror_core::message::{Operation, ZoneData};
+
+use crate::answer::Reply;
+use crate::outbox::read_fully;
+use crate::progress::Progress;
+use crate::queue::{Answered, Compared, Range, Zone};
+use crate::resync::{Over, Run};
+use crate::zone::{checksum, metadata_of, only_hole};
+
+/// What is sent at once.
+const PIECE_BYTES: u64 = 128 << 10;
+/// The parts in which a zone that differs is looked at again.
+const PART_BYTES: u64 = 64 << 10;
+
+enum Verdict {
+    Equal,
+    Differs,
+    /// Both have data, and it is not the same: where?
+    LookCloser,
+}
+
+impl Run<'_> {
+    /// Asks for the checksum of a zone.
+    pub(crate) fn ask(&self, file: &Arc<Compared>, offset: u64, length: u32) -> Result<(), Over> {
+        let id = file.inode.id;
+        let mode = self.engine.mode.read();
+        self.current(&mode)?;
+        let mark = file.inode.order.lock();
+        let (layout, moved) = match mark.progress(mode.session) {
+            Progress::Copying { layout, moved } => (layout, moved),
+            _ => (0, 0),
+        };
+        // Before the question is out: the answer may be here at once.
+        self.source.queue.lock().asked(id, Zone { offset, length, layout, moved });
+        self.put(&Operation::AskChecksum { id, offset, length });
+        Ok(())
+    }
+
+    /// The secondary's checksum of a zone has come: send what differs.
+    pub(crate) fn compare(
+        &self, file: &Arc<Compared>, zone: Zone, answer: &Answered,
+    ) -> Result<(), Over> {
+        let compared = self.judge(file, zone, answer).and_then(|verdict| match verdict {
+            Verdict::Equal => Ok(Ok(None)),
+            Verdict::Differs => self.send(file, zone).map(|sent| sent.map(|()| None)),
+            Verdict::LookCloser => {
+                let end = zone.offset + u64::from(zone.length);
+                Ok(Ok(Some(Range { next: zone.offset, end, step: PART_BYTES })))
+            }
+        });
+        let finer = match compared {
+            Ok(finer) => finer?,
+            Err(e) => {
+                // The file stays unfinished, so the resync cannot end without it.
+                let text = format!("resync: {:?}: {e}", file.inode.id);
+                self.engine.note_failed("io_error", &text);
+                return Ok(());
+            }
+        };
+        if finer.is_none() {
+            let length = u64::from(zone.length);
+            self.source.figures.bytes_done.fetch_add(length, Ordering::Relaxed);
+        }
+        if self.source.queue.lock().compared(file.inode.id, finer) {
+            self.finish(file)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, file: &Arc<Compared>, zone: Zone, answer: &Answered) -> io::Result<Verdict> {
+        let fd = file.fd.as_fd();
+        let current = file.inode.order.lock().progress(self.source.session);
+        if current != (Progress::Copying { layout: zone.layout, moved: zone.moved }) {
+            return Ok(Verdict::Differs);
+        }
+        let hole = only_hole(fd, zone.offset, u64::from(zone.length));
+        if hole || answer.holes_only {
+            return Ok(if hole == answer.holes_only { Verdict::Equal } else { Verdict::Differs });
+        }
+        let mut data = vec![0; zone.length as usize];
+        let got = read_fully(fd, zone.offset, &mut data)?;
+        Ok(match checksum(&data[..got]) == answer.checksum {
+            true => Verdict::Equal,
+            false if u64::from(zone.length) > PART_BYTES => Verdict::LookCloser,
+            false => Verdict::Differs,
+        })
+    }
+
+    fn send(&self, file: &Arc<Compared>, zone: Zone) -> io::Result<Result<(), Over>> {
+        let (id, end) = (file.inode.id, zone.offset + u64::from(zone.length));
+        let mut buffer = Vec::new();
+        let mut offset = zone.offset;
+        while offset < end {
+            self.source.keep_pace();
+            let mode = self.engine.mode.read();
+            if self.current(&mode).is_err() {
+                return Ok(Err(Over));
+            }
+            let mark = file.inode.order.lock();
+            let same = matches!(mark.progress(mode.session),
+                Progress::Copying { moved, .. } if moved == zone.moved);
+            if !same || !file.inode.bound(mode.session) {
+                // It begins anew, or its number is about to mean another file.
+                return Ok(Ok(()));
+            }
+            if only_hole(file.fd.as_fd(), offset, end - offset) {
+                let data = ZoneData::Hole(end - offset);
+                self.put(&Operation::Zone { id, offset, data });
+                return Ok(Ok(()));
+            }
+            buffer.resize(PIECE_BYTES.min(end - offset) as usize, 0);
+            let length = buffer.len() as u64;
+            if only_hole(file.fd.as_fd(), offset, length) {
+                self.put(&Operation::Zone { id, offset, data: ZoneData::Hole(length) });
+            } else {
+                let got = read_fully(file.fd.as_fd(), offset, &mut buffer)?;
+                if got > 0 {
+                    let data = ZoneData::Bytes(&buffer[..got]);
+                    self.put_counted(&Operation::Zone { id, offset, data }, got as u64);
+                }
+            }
+            offset += length;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Puts data into the stream, and counts it as under way until the secondary has it.
+    fn put_counted(&self, operation: &Operation<'_>, bytes: u64) {
+        self.source.sent(bytes);
+        let source = self.source.clone();
+        let arrived = Reply::Wake(Box::new(move || source.arrived(bytes)));
+        self.engine.outbox.put(operation, Some(arrived));
+    }
+
+    /// All zones are through: the attributes end the file, unless its data were moved meanwhile.
+    fn finish(&self, file: &Arc<Compared>) -> Result<(), Over> {
+        let (inode, fd) = (&file.inode, file.fd.as_fd());
+        let mode = self.engine.mode.read();
+        self.current(&mode)?;
+        let mut mark = inode.order.lock();
+        let Progress::Copying { moved, .. } = mark.progress(mode.session) else { return Ok(()) };
+        let ended = crate::tree::size_of(fd).and_then(|size| Ok((size, metadata_of(fd)?)));
+        match ended {
+            Ok((size, metadata)) => {
+                if self.source.queue.lock().finish(inode.id, moved, size) {
+                    self.put_metadata(inode.id, metadata);
+                    mark.set(mode.session, Progress::Done);
+                    self.source.file_done();
+                }
+            }
+            Err(e) => {
+                self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id));
+            }
+        }
+        Ok(())
+    }
+}
