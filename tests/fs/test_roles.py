@@ -76,6 +76,20 @@ def test_after_take_over_everything_read_before_is_read_anew(pair: Pair) -> None
     (pair.b.tree / "new name").write_text("newer")
 
 
+def test_names_seen_on_the_second_are_not_believed_after_a_take_over(pair: Pair) -> None:
+    """What stands at a name there changes below the kernel, and below the engine's own memory."""
+    (pair.a.tree / "first").write_text("the file that is renamed")
+    pair.start()
+    with (pair.b.tree / "first").open() as held:
+        (pair.a.tree / "first").rename(pair.a.tree / "second")
+        (pair.a.tree / "first").write_text("another file of the old name")
+        swap(pair, pair.a, pair.b)
+        (pair.b.tree / "second").write_text("changed under its new name")
+        assert (pair.a.raw / "first").read_text() == "another file of the old name"
+        same(pair)
+        assert held.read() == "changed under its new name"
+
+
 def test_swap_there_and_back_needs_no_resync(pair: Pair) -> None:
     pair.start()
     (pair.a.tree / "f").write_text("from a")

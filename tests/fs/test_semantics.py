@@ -8,7 +8,6 @@ Known differences, each with its reason, and each a test below where it can be o
 - With `sync = "fsync"` SEEK_HOLE and SEEK_DATA find no holes: the kernel asks before it has brought
   out what it holds back, so that data would be taken for holes. Holes stay holes on both disks.
   For the same reason `st_blocks` of a file that is open for writing grows only when it is closed.
-- A file's handle is stale once the kernel has dropped the file from its caches.
 - What a program writes through a mapping beyond the end of the file, in its last page, shows when
   the file is extended later; ext4 fills it with zeros. The kernel's FUSE does not, POSIX leaves it
   open. Both copies have the same.
@@ -31,8 +30,6 @@ from tests.fs.operations.kernel import (
     COLLAPSE_RANGE,
     INSERT_RANGE,
     allocate,
-    handle_of,
-    open_handle,
     sync_file_system,
 )
 from tests.fs.operations.table import LARGE, OPERATIONS
@@ -108,12 +105,3 @@ def test_data_that_is_not_brought_out_yet_is_not_taken_for_a_hole(stage: Stage) 
         assert os.lseek(descriptor, 0, os.SEEK_HOLE) == 100_000
     finally:
         os.close(descriptor)
-
-
-@pytest.mark.xfail(reason="the engine forgets a file with the kernel", strict=True)
-def test_a_handle_outlives_the_caches(stage: Stage) -> None:
-    file = stage.pair.a.tree / "with a handle"
-    file.write_text("by its handle")
-    handle = handle_of(file)
-    Path("/proc/sys/vm/drop_caches").write_text("2")
-    os.close(open_handle(stage.pair.a.tree, handle, os.O_RDONLY))

@@ -27,6 +27,13 @@ pub fn openat(directory: impl AsFd, name: impl Arg, flags: OFlags, mode: Mode) -
     rfs::openat(directory, name, flags, mode)
 }
 
+pub fn openat2(
+    directory: impl AsFd, name: &str, flags: OFlags, mode: Mode, resolve: rfs::ResolveFlags,
+) -> Result<OwnedFd> {
+    at(Effect::OpenName)?;
+    rfs::openat2(directory, name, flags, mode, resolve)
+}
+
 pub fn fstat(fd: impl AsFd) -> Result<rfs::Stat> {
     at(Effect::Stat)?;
     rfs::fstat(fd)

@@ -29,7 +29,7 @@ use crate::mode::{Gate, Mode, Parked, Standing};
 use crate::outbox::Outbox;
 use crate::perform::Remainder;
 use crate::source::Source;
-use crate::tree::{Inode, Tree};
+use crate::tree::{Inode, Place, Tree};
 
 /// Data of frozen writes that is kept in memory; beyond it the writer's thread waits instead.
 const PARKED_MAX: usize = 4096;
@@ -186,9 +186,14 @@ impl Engine {
         if !mode.full {
             return false;
         }
-        let places = inode.places.lock().clone();
-        for place in places {
-            let Ok(parent) = tree.inode(place.parent.inode()) else { continue };
+        let mut tried: Vec<Place> = Vec::new();
+        // It may get another name while one is tried.
+        let untried = |tried: &[Place]| {
+            inode.places.lock().iter().find(|place| !tried.contains(place)).cloned()
+        };
+        while let Some(place) = untried(&tried) {
+            tried.push(place.clone());
+            let Ok(parent) = tree.revive(place.parent.inode()) else { continue };
             if !self.bind(mode, tree, &parent) {
                 continue;
             }
@@ -197,6 +202,10 @@ impl Engine {
                 return true;
             }
             if !inode.places.lock().contains(&place) {
+                continue;
+            }
+            if !tree.leads(&parent, &place.name, inode) {
+                inode.leave(place.parent, &place.name);
                 continue;
             }
             let operation =

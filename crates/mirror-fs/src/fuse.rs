@@ -46,14 +46,16 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found =
-            self.tree.inode(parent.0).and_then(|parent| self.tree.find(&parent, name.as_bytes()));
-        match found {
+        match reading::look_up(&self.tree, parent.0, name.as_bytes()) {
             Ok((inode, stat)) => {
                 let inode = self.tree.count_lookup(inode);
-                let generation = inode.handle.generation();
-                let generation = Generation(self.engine.shown_generation(generation, &stat));
-                let attr = attributes(&stat, inode.id.is_root());
+                let is_root = inode.id.is_root();
+                let generation = match is_root {
+                    true => 0, // as the kernel has it
+                    false => self.engine.shown_generation(inode.handle.generation(), &stat),
+                };
+                let generation = Generation(generation);
+                let attr = attributes(&stat, is_root);
                 reply.entry(&self.remember(), &attr, generation);
             }
             Err(error) => reply.error(errno(&error)),

@@ -22,6 +22,7 @@ pub mod effect;
 pub mod engine;
 pub mod files;
 pub mod follower;
+mod forgotten;
 mod fuse;
 pub mod generation_json;
 mod identity;

@@ -249,14 +249,15 @@ impl Engine {
         let (first_lock, second_lock) = self.ordered_pair(mode, tree, first, second);
         let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
         below::rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags)?;
-        moved.leave(old.id, name);
+        // The new name first: there is always one by which the file can be told of.
         moved.arrive(new.id, new_name);
+        moved.leave(old.id, name);
         let exchanged = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE != 0);
-        if let Some((inode, _)) = &replaced {
-            inode.leave(new.id, new_name);
-        }
         if let Some((inode, _)) = exchanged {
             inode.arrive(old.id, name);
+        }
+        if let Some((inode, _)) = &replaced {
+            inode.leave(new.id, new_name);
         }
         let done = |(mark, known): &crate::perform::Ordered<'_>| {
             *known && (mode.full || mark.for_attributes(mode.session) == Send::All)

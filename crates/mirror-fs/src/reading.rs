@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use mirror_core::message::FileKind;
 use rustix::fs::{FileType, RawDir, SeekFrom, Stat};
@@ -14,7 +15,7 @@ use crate::calls;
 use crate::effect::{self, Effect};
 use crate::engine::Engine;
 use crate::sys;
-use crate::tree::Tree;
+use crate::tree::{Inode, Tree};
 use crate::xattrs;
 
 const DIRECTORY_BUFFER_BYTES: usize = 64 << 10;
@@ -32,6 +33,22 @@ pub fn with_buffer<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
         }
         work(&mut buffer[..length])
     })
+}
+
+/// A name in a directory. The name `.` of any file asks for the file itself, by its number, and
+/// `..` for the directory above: so the kernel finds again what it has dropped, for who has kept a
+/// handle of it.
+pub fn look_up(tree: &Tree, number: u64, name: &[u8]) -> io::Result<(Arc<Inode>, Stat)> {
+    if name == b"." {
+        let inode = tree.revive(number)?;
+        let stat = tree.stat(&inode)?;
+        return Ok((inode, stat));
+    }
+    let directory = tree.revive(number)?;
+    if name == b".." {
+        return tree.find_above(&directory);
+    }
+    tree.find(&directory, name)
 }
 
 pub fn read_link(tree: &Tree, number: u64) -> io::Result<Vec<u8>> {

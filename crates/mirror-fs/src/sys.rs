@@ -30,6 +30,11 @@ impl Handle {
         text
     }
 
+    #[cfg(test)]
+    pub fn none() -> Handle {
+        Handle { kind: 0, length: 0, bytes: [0; HANDLE_BYTES] }
+    }
+
     /// A number that differs when an inode number is used again for another file.
     pub fn generation(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

@@ -32,14 +32,25 @@ impl Engine {
     /// Tells the secondary the times that it does not know.
     pub(crate) fn tell_times(&self) {
         let mode = self.mode.read();
-        // Without a secondary they are kept: should it come back as it left, it still lacks them.
-        if mode.session == 0 || mode.gate != Gate::Open || self.outbox.is_lost() {
+        let alone = mode.session == 0;
+        // When it is undecided they are kept: should the secondary come back as it left, it still
+        // lacks them. After going on alone only a resync brings it back, which tells all times.
+        if mode.gate != Gate::Open || !alone && self.outbox.is_lost() {
             return;
         }
         let untold = std::mem::take(&mut *self.untold.lock());
-        for (tree, inode) in untold {
+        for (tree, inode) in &untold {
             inode.time_untold.store(false, Ordering::Release);
-            self.tell_time(&mode, &tree, &inode);
+            if !alone {
+                self.tell_time(&mode, tree, inode);
+            }
+        }
+        drop(mode);
+        for (tree, inode) in untold {
+            // The kernel may have dropped it meanwhile.
+            if inode.unused() {
+                self.forget(tree.index, inode.number(), 0);
+            }
         }
     }
 

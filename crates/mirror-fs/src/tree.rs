@@ -5,7 +5,8 @@
 //! rename changes nothing. The number of a file is its inode number; the root's is 1.
 //!
 //! Locks, in this order: `Inode::order` of directories by number, then of one file; then the leaf
-//! locks `Inode::places` and `Tree::table`, which are never held across a system call.
+//! locks `Tree::table`, `Tree::forgotten` and `Inode::places`, which are never held across a system
+//! call.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -19,9 +20,10 @@ use std::sync::Arc;
 use mirror_core::message::FileKind;
 use mirror_core::units::{FileId, FileTime, MAX_INODE, ROOT_INODE};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 
 use crate::calls;
+use crate::forgotten::{Forgotten, FORGOTTEN_MAX};
 use crate::progress::Mark;
 use crate::sys::{self, Handle};
 
@@ -74,6 +76,7 @@ pub struct Tree {
     root: OwnedFd,
     device: u64,
     table: Mutex<HashMap<u64, Arc<Inode>>>,
+    pub(crate) forgotten: Mutex<Forgotten>,
     /// While a resync runs, what it has done with a file must not be forgotten.
     keep_all: AtomicBool,
 }
@@ -131,6 +134,7 @@ impl Tree {
             root,
             device: stat.st_dev,
             table: Mutex::new(HashMap::new()),
+            forgotten: Mutex::new(Forgotten::new(FORGOTTEN_MAX)),
             keep_all: AtomicBool::new(false),
         };
         let inode = tree.new_inode(FileId::root(index), handle, FileKind::Directory);
@@ -186,6 +190,17 @@ impl Tree {
         Ok(calls::fstat(self.path_fd(inode)?)?)
     }
 
+    /// Does this name in the directory lead to the file now? Names seen while this node followed
+    /// were changed below it.
+    pub fn leads(&self, directory: &Inode, name: &[u8], inode: &Inode) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = self.path_fd(directory).and_then(|directory| {
+            let fd = calls::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
+            sys::handle_of(fd.as_fd())
+        });
+        handle.is_ok_and(|handle| handle == inode.handle)
+    }
+
     /// The name that hides what a resync moved aside.
     pub fn hidden(&self, parent: FileId, name: &[u8]) -> bool {
         parent.is_root() && name == ASIDE.as_bytes()
@@ -200,6 +215,27 @@ impl Tree {
         self.find_at(directory.as_fd(), parent.id, name)
     }
 
+    /// The directory above. Our own mount lies over the root, so the way up may not cross mounts.
+    pub fn find_above(&self, directory: &Inode) -> io::Result<(Arc<Inode>, Stat)> {
+        if directory.id.is_root() {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let below = self.path_fd(directory)?;
+        match calls::openat2(below, "..", flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+            Err(rustix::io::Errno::XDEV) => {
+                let root = self.inode(ROOT_INODE)?;
+                let stat = self.stat(&root)?;
+                Ok((root, stat))
+            }
+            Err(error) => Err(error.into()),
+            Ok(fd) => {
+                let stat = calls::fstat(&fd)?;
+                Ok((self.enter(fd.as_fd(), &stat)?, stat))
+            }
+        }
+    }
+
     /// As `find`, in a directory that is already open.
     pub fn find_at(
         &self, directory: BorrowedFd<'_>, parent: FileId, name: &[u8],
@@ -212,13 +248,7 @@ impl Tree {
             return Err(io::Error::from_raw_os_error(libc::EXDEV));
         }
         let inode = self.enter(fd.as_fd(), &stat)?;
-        if name != b"." && name != b".." {
-            let place = Place { parent, name: name.into() };
-            let mut places = inode.places.lock();
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
+        inode.arrive(parent, name);
         Ok((inode, stat))
     }
 
@@ -245,6 +275,7 @@ impl Tree {
         };
         let id = FileId::new(self.index, number);
         let fresh = self.new_inode(id, handle, kind_of(stat.st_mode));
+        *fresh.places.lock() = self.forgotten.lock().places_of(number, &handle);
         if let Some(old) = table.get(&number) {
             // The kernel will still forget the old file by this number: keep the count right.
             fresh.lookups.store(old.lookups.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -284,6 +315,8 @@ impl Tree {
         let mut table = self.table.lock();
         let same = table.get(&inode.number()).is_some_and(|known| Arc::ptr_eq(known, inode));
         if same && inode.unused() && !self.keep_all.load(Ordering::Relaxed) {
+            // In this order: who finds it no longer in the table finds it there.
+            self.forgotten.lock().remember(inode);
             table.remove(&inode.number());
         }
     }
@@ -292,7 +325,14 @@ impl Tree {
     pub fn set_keep_all(&self, keep: bool) {
         self.keep_all.store(keep, Ordering::Relaxed);
         if !keep {
-            self.table.lock().retain(|number, inode| *number == ROOT_INODE || !inode.unused());
+            let mut forgotten = self.forgotten.lock();
+            self.table.lock().retain(|number, inode| {
+                let keep = *number == ROOT_INODE || !inode.unused();
+                if !keep {
+                    forgotten.remember(inode);
+                }
+                keep
+            });
         }
     }
 }
@@ -302,8 +342,12 @@ impl Inode {
         self.id.inode()
     }
 
+    /// Nobody has it in hand. While its time is to be told it stays: an entry that left the table
+    /// would miss the names that the file gets.
     pub fn unused(&self) -> bool {
-        self.lookups.load(Ordering::Acquire) == 0 && self.opens.load(Ordering::Acquire) == 0
+        let in_use =
+            self.lookups.load(Ordering::Acquire) + u64::from(self.opens.load(Ordering::Acquire));
+        in_use == 0 && !self.time_untold.load(Ordering::Acquire)
     }
 
     /// Does the secondary of this session know the file by its number?

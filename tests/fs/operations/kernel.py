@@ -74,6 +74,11 @@ def open_handle(mount: Path, handle: bytes, flags: int) -> int:
         os.close(descriptor)
 
 
+def drop_caches() -> None:
+    """Of names and files, so that the kernel forgets what nobody uses now."""
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+
+
 def watch(directory: Path, what: int) -> int:
     descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
     _checked(_libc.inotify_add_watch(descriptor, os.fsencode(directory), what))
