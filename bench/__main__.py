@@ -27,8 +27,14 @@ from bench.works import FILE_MIB, WORKS, lay_out, measure
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 PAGE = ROOT / "docs" / "performance.md"
-SUBJECTS = ("bare", "mount", "twofold_write", "twofold_fsync", "gluster")
-PORTS = {"mount": 9100, "twofold_write": 9101, "twofold_fsync": 9102}
+# Twofold's subjects: port, and what is special.
+TWOFOLD: dict[str, dict[str, Any]] = {
+    "mount": {"port": 9100, "sync": "write", "alone": True},
+    "twofold_write": {"port": 9101, "sync": "write"},
+    "twofold_plain": {"port": 9102, "sync": "write", "plain": True},
+    "twofold_fsync": {"port": 9103, "sync": "fsync"},
+}
+SUBJECTS = ("bare", *TWOFOLD, "gluster")
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -63,8 +69,7 @@ def start(
         gluster = Gluster(nodes, work)
         gluster.start()
         return gluster.path, lambda: None
-    sync = "fsync" if name == "twofold_fsync" else "write"
-    subject = pair.Twofold(work / name, nodes, tls, sync, PORTS[name], alone=name == "mount")
+    subject = pair.Twofold(work / name, nodes, tls, **TWOFOLD[name])
     subject.start()
     return subject.path, subject.stop
 

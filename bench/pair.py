@@ -1,6 +1,7 @@
 """Two `twofold-mirror` engines without a daemon: driven by their control sockets, as it would.
 
-Each subject is a pair of its own: the mount alone (no peer), `sync = "write"`, `sync = "fsync"`.
+Each subject is a pair of its own: the mount alone (no peer), `sync = "write"`,
+`sync = "write"` with `flow_encryption = "off"`, `sync = "fsync"`.
 The contract is docs/internals/interfaces.md.
 """
 
@@ -25,7 +26,15 @@ class Engine:
     """One engine process and its control socket."""
 
     def __init__(
-        self, node: Node, peer: Node, place: Path, sync: str, tls: dict[str, str], port: int
+        self,
+        node: Node,
+        peer: Node,
+        place: Path,
+        sync: str,
+        tls: dict[str, str],
+        port: int,
+        *,
+        plain: bool,
     ) -> None:
         self.node = node
         self.tree = node.disk / place.name
@@ -43,6 +52,7 @@ class Engine:
             "peer_addresses": [f"{peer.address}:{port}"],
             "tls": tls,
             "sync": sync,
+            "flow_encryption": "off" if plain else "on",
             "peer_timeout_ms": 10000,
             "resync_limit_bytes_per_s": None,
         }
@@ -121,11 +131,12 @@ class Twofold:
         sync: str,
         port: int,
         *,
-        alone: bool,
+        alone: bool = False,
+        plain: bool = False,
     ) -> None:
         self._alone = alone
-        self._a = Engine(nodes["a"], nodes["b"], place, sync, tls["a"], port)
-        self._b = Engine(nodes["b"], nodes["a"], place, sync, tls["b"], port)
+        self._a = Engine(nodes["a"], nodes["b"], place, sync, tls["a"], port, plain=plain)
+        self._b = Engine(nodes["b"], nodes["a"], place, sync, tls["b"], port, plain=plain)
         self.path = self._a.tree
 
     def start(self) -> None:

@@ -28,6 +28,16 @@ pub enum SyncPolicy {
     Fsync,
 }
 
+/// Whether the flow between the nodes is encrypted. The peer is authenticated either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowEncryption {
+    #[default]
+    On,
+    /// For a cable of its own between the two: who can touch it can read and change the data.
+    Off,
+}
+
 /// One replicated directory.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +69,8 @@ pub struct Config {
     pub peer_addresses: Vec<SocketAddr>,
     pub tls: TlsFiles,
     pub sync: SyncPolicy,
+    #[serde(default)]
+    pub flow_encryption: FlowEncryption,
     pub peer_timeout_ms: u64,
     pub resync_limit_bytes_per_s: Option<u64>,
     /// Paths that must exist in each tree before the engine starts (`identity`).

@@ -4,6 +4,11 @@
 //! for: a receiver is not held up by a full socket, so two engines that both send cannot block each
 //! other for ever.
 //!
+//! With `flow_encryption = "off"` the handshake is the same, and what follows it goes as it is. TLS
+//! must not read ahead into that: the dialling side says one encrypted word and waits for one, and
+//! it is the one that speaks first afterwards (its hello). So neither sends anything plain before
+//! the other has read all that was encrypted.
+//!
 //! A peer that is silent looks like an idle one; the caller of `Receiver::fill` compares
 //! `silent_ms` with its bound and closes.
 
@@ -20,6 +25,7 @@ use rustix::net::SendFlags;
 use rustls::Connection;
 
 use crate::effect::{self, Effect};
+use crate::tls::{agreed_on_plain, handshake_failed};
 
 /// Larger sends are encrypted and sent in pieces, so that the peer decrypts one while we encrypt
 /// the next.
@@ -33,11 +39,14 @@ const LITTLE_BYTES: usize = 16 << 10;
 const AWAKE_MAX: u8 = 8;
 /// How often a waiting receiver looks up to see whether it should go on.
 const TICK: Duration = Duration::from_millis(100);
+const LAST_WORD: &[u8] = b".";
 const CONGESTION_CONTROL: &str = "cubic";
 
 pub struct Conn {
     socket: TcpStream,
     tls: Mutex<Connection>,
+    /// The flow goes as it is.
+    plain: bool,
     /// Whose turn it is to send: parts of one run stay together.
     sending: Mutex<()>,
     begun: Instant,
@@ -56,11 +65,15 @@ impl Conn {
         socket.set_write_timeout(Some(limit))?;
         while tls.is_handshaking() {
             effect::at(Effect::Handshake)?;
-            tls.complete_io(&mut socket)?;
+            tls.complete_io(&mut socket).map_err(handshake_failed)?;
         }
         // TLS 1.3: the client's last flight and the server's tickets may still be in the buffer.
         while tls.wants_write() {
             tls.write_tls(&mut socket)?;
+        }
+        let plain = agreed_on_plain(&tls);
+        if plain {
+            leave_encryption(&mut socket, &mut tls)?;
         }
         tls.set_buffer_limit(None);
         socket.set_read_timeout(Some(TICK))?;
@@ -68,6 +81,7 @@ impl Conn {
         Ok(Conn {
             socket,
             tls: Mutex::new(tls),
+            plain,
             sending: Mutex::new(()),
             begun: Instant::now(),
             heard_ms: AtomicU64::new(0),
@@ -85,6 +99,9 @@ impl Conn {
     /// Sends the parts as one run of bytes. Blocks while the peer is slow; `close` ends the wait.
     pub fn send(&self, parts: &[&[u8]]) -> io::Result<()> {
         let _turn = self.sending.lock();
+        if self.plain {
+            return self.send_plain(parts);
+        }
         if parts.iter().map(|part| part.len()).sum::<usize>() <= PIECE_BYTES {
             // One record for header and data where they fit, instead of one each.
             let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|p| io::IoSlice::new(p)).collect();
@@ -121,11 +138,30 @@ impl Conn {
                     return Ok(());
                 }
             }
-            let mut ready = [PollFd::new(&self.socket, PollFlags::OUT)];
-            match rustix::event::poll(&mut ready, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
+            self.wait_for_room()?;
+        }
+    }
+
+    fn send_plain(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut slices: Vec<io::IoSlice<'_>> = parts.iter().map(|p| io::IoSlice::new(p)).collect();
+        let mut rest = &mut slices[..];
+        io::IoSlice::advance_slices(&mut rest, 0); // empty parts are passed over
+        while !rest.is_empty() {
+            match AtOnce(&self.socket).write_vectored(rest) {
+                Ok(count) => io::IoSlice::advance_slices(&mut rest, count),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait_for_room()?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&self) -> io::Result<()> {
+        let mut ready = [PollFd::new(&self.socket, PollFlags::OUT)];
+        match rustix::event::poll(&mut ready, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(e.into()),
         }
     }
 
@@ -143,6 +179,30 @@ impl Conn {
     fn heard(&self) {
         self.heard_ms.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
+}
+
+/// The last encrypted word of each side, see the first lines of this file.
+fn leave_encryption(socket: &mut TcpStream, tls: &mut Connection) -> io::Result<()> {
+    let dials = matches!(tls, Connection::Client(_));
+    for says in [dials, !dials] {
+        if says {
+            tls.writer().write_all(LAST_WORD)?;
+            while tls.wants_write() {
+                tls.write_tls(socket)?;
+            }
+            continue;
+        }
+        let mut heard = Vec::new();
+        while !decrypt(tls, &mut heard)? {
+            if tls.read_tls(socket)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        if heard != LAST_WORD {
+            return Err(io::Error::other("the peer went on encrypting"));
+        }
+    }
+    Ok(())
 }
 
 /// Two servers side by side, one flow: there is nothing to be fair to. A congestion control that
@@ -216,7 +276,7 @@ impl Receiver {
             self.plain.drain(..self.taken);
             self.taken = 0;
         }
-        if !self.begun {
+        if !self.begun && !self.conn.plain {
             // The peer's first words may have come with the end of its handshake.
             self.begun = true;
             let mut tls = self.conn.tls.lock();
@@ -237,6 +297,10 @@ impl Receiver {
             Err(e) => return Err(e),
         };
         self.conn.heard();
+        if self.conn.plain {
+            self.plain.extend_from_slice(&self.raw[..count]);
+            return Ok(Filled::Bytes);
+        }
         let mut rest = &self.raw[..count];
         let mut tls = self.conn.tls.lock();
         while !rest.is_empty() {

@@ -130,7 +130,8 @@ impl Follower {
         session: &mut Session,
     ) -> io::Result<()> {
         let config = &engine.config;
-        let tls_config = tls::client_config(&config.tls).map_err(io::Error::other)?;
+        let tls_config =
+            tls::client_config(&config.tls, config.flow_encryption).map_err(io::Error::other)?;
         let name = tls::server_name(&config.peer, &config.cluster).map_err(io::Error::other)?;
         let stream = calls::connect_timeout(&address, DIAL_LIMIT)?;
         let tls = ClientConnection::new(tls_config, name).map_err(io::Error::other)?;

@@ -26,7 +26,8 @@ const PING_EVERY: Duration = Duration::from_millis(400);
 
 /// Listens on every address until the process ends.
 pub fn listen(engine: &Arc<Engine>) -> Result<(), String> {
-    let config = tls::server_config(&engine.config.tls).map_err(|e| e.to_string())?;
+    let config = tls::server_config(&engine.config.tls, engine.config.flow_encryption)
+        .map_err(|e| e.to_string())?;
     for address in &engine.config.listen {
         let listener = TcpListener::bind(address)
             .map_err(|e| format!("cannot listen for the peer on {address}: {e}"))?;

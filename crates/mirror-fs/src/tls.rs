@@ -8,6 +8,7 @@
 //! There is no resumption of sessions: every connection shows its certificate again.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +19,12 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::config::{certificate_name, TlsFiles};
+use crate::config::{certificate_name, FlowEncryption, TlsFiles};
+
+/// What the two nodes agree on in the handshake (ALPN): whether what follows it is encrypted.
+/// Nodes that are set up differently do not meet.
+const ENCRYPTED: &[u8] = b"twofold";
+const PLAIN: &[u8] = b"twofold-plain";
 
 /// Why TLS cannot be set up, or a peer is not who it should be: one sentence for a person.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +39,9 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 /// How the listening side is set up.
-pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(
+    files: &TlsFiles, encryption: FlowEncryption,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let identity = Identity::load(files)?;
     let provider = provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots, provider.clone())
@@ -46,11 +54,14 @@ pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         .with_single_cert(identity.chain, identity.key)
         .map_err(|e| unusable(&files.cert, &e))?;
     config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![protocol(encryption).to_vec()];
     Ok(Arc::new(config))
 }
 
 /// How the dialling side is set up.
-pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(
+    files: &TlsFiles, encryption: FlowEncryption,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let identity = Identity::load(files)?;
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
@@ -59,7 +70,36 @@ pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
         .with_client_auth_cert(identity.chain, identity.key)
         .map_err(|e| unusable(&files.cert, &e))?;
     config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = vec![protocol(encryption).to_vec()];
     Ok(Arc::new(config))
+}
+
+fn protocol(encryption: FlowEncryption) -> &'static [u8] {
+    match encryption {
+        FlowEncryption::On => ENCRYPTED,
+        FlowEncryption::Off => PLAIN,
+    }
+}
+
+/// Whether both have agreed to go on without encryption.
+pub fn agreed_on_plain(tls: &rustls::Connection) -> bool {
+    tls.alpn_protocol() == Some(PLAIN)
+}
+
+/// A failed handshake in words, where the nodes differ in `flow_encryption`.
+pub fn handshake_failed(error: io::Error) -> io::Error {
+    let differ = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()).is_some_and(|e| {
+        let told = rustls::AlertDescription::NoApplicationProtocol;
+        matches!(e, rustls::Error::NoApplicationProtocol)
+            || matches!(e, rustls::Error::AlertReceived(alert) if *alert == told)
+    });
+    match differ {
+        true => io::Error::other(
+            "the other node has another `flow_encryption`, or another version of Twofold; give \
+             both the same",
+        ),
+        false => error,
+    }
 }
 
 /// The name by which the dialling side asks for `node`.

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use mirror_fs::config::{certificate_name, TlsFiles};
-use mirror_fs::tls::{client_config, peer_is, server_config, server_name};
+use mirror_fs::config::{certificate_name, FlowEncryption, TlsFiles};
+use mirror_fs::tls::{agreed_on_plain, client_config, peer_is, server_config, server_name};
 use rcgen::{
     date_time_ymd, BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
     KeyUsagePurpose,
@@ -89,8 +89,14 @@ fn carry(from: &mut Connection, to: &mut Connection) -> Result<(), rustls::Error
 
 /// A handshake of `a`, who dials and expects `expected`, with `b`. The answer is b's view of a.
 fn meet(a: &TlsFiles, b: &TlsFiles, expected: &str) -> Result<Connection, String> {
-    let client = client_config(a).map_err(|e| e.to_string())?;
-    let server = server_config(b).map_err(|e| e.to_string())?;
+    meet_with(a, b, expected, FlowEncryption::On, FlowEncryption::On)
+}
+
+fn meet_with(
+    a: &TlsFiles, b: &TlsFiles, expected: &str, of_a: FlowEncryption, of_b: FlowEncryption,
+) -> Result<Connection, String> {
+    let client = client_config(a, of_a).map_err(|e| e.to_string())?;
+    let server = server_config(b, of_b).map_err(|e| e.to_string())?;
     let to = server_name(expected, CLUSTER).map_err(|e| e.to_string())?;
     let mut dialled = Connection::from(ClientConnection::new(client, to).unwrap());
     let mut listening = Connection::from(ServerConnection::new(server).unwrap());
@@ -114,6 +120,20 @@ fn the_two_nodes_meet() {
     let b = folder.node("b", &[name("b")], &ca, &ca);
     let listening = meet(&a, &b, "b").unwrap();
     seen_as(&listening, "a").unwrap();
+}
+
+#[test]
+fn nodes_that_differ_in_encryption_do_not_meet() {
+    let (folder, ca) = (Folder::new("differ"), authority());
+    let a = folder.node("a", &[name("a")], &ca, &ca);
+    let b = folder.node("b", &[name("b")], &ca, &ca);
+    let (on, off) = (FlowEncryption::On, FlowEncryption::Off);
+    let listening = meet_with(&a, &b, "b", off, off).unwrap();
+    seen_as(&listening, "a").unwrap();
+    assert!(agreed_on_plain(&listening));
+    assert!(!agreed_on_plain(&meet(&a, &b, "b").unwrap()));
+    assert!(meet_with(&a, &b, "b", on, off).is_err());
+    assert!(meet_with(&a, &b, "b", off, on).is_err());
 }
 
 #[test]
@@ -181,7 +201,8 @@ fn who_shows_no_certificate_is_refused() {
         .with_no_client_auth();
     let to = server_name("b", CLUSTER).unwrap();
     let mut dialled = Connection::from(ClientConnection::new(nobody.into(), to).unwrap());
-    let mut listening = ServerConnection::new(server_config(&b).unwrap()).unwrap().into();
+    let mut listening =
+        ServerConnection::new(server_config(&b, FlowEncryption::On).unwrap()).unwrap().into();
     carry(&mut dialled, &mut listening).unwrap();
     carry(&mut listening, &mut dialled).unwrap();
     let refused = carry(&mut dialled, &mut listening).unwrap_err();
@@ -195,7 +216,8 @@ fn unusable_files_are_named() {
     let a = folder.node("a", &[name("a")], &ca, &ca);
     let b = folder.node("b", &[name("b")], &ca, &ca);
     let shown = |path: &Path| path.display().to_string();
-    let refused = |files: &TlsFiles| client_config(files).unwrap_err().to_string();
+    let refused =
+        |files: &TlsFiles| client_config(files, FlowEncryption::On).unwrap_err().to_string();
     let missing = TlsFiles { ca: folder.0.join("missing"), ..a.clone() };
     assert!(refused(&missing).starts_with(&shown(&missing.ca)));
     let no_pem = TlsFiles { cert: folder.write("text", "no certificate"), ..a.clone() };

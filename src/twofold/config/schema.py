@@ -217,6 +217,10 @@ class Replication(Section):
         "write",
         description="write: each write is on both nodes when it returns; fsync: each fsync is",
     )
+    flow_encryption: Literal["on", "off"] = Field(
+        "on",
+        description="off: for a cable of its own only; who can touch it can read and change data",
+    )
     port: StrictInt | None = Field(
         None, ge=1024, le=65535, description="TCP port of the flow; given out by `module add`"
     )
