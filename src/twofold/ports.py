@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twofold.machine.arbitration import Ruling
+
 
 @dataclass(frozen=True)
 class HeldAddress:
@@ -105,6 +107,21 @@ class MirrorPort(Protocol):
 
     def on_status(self, told: Callable[[Mapping[str, Any] | None], None]) -> None:
         """`told(status)` at each change; `told(None)` when the engine process is gone."""
+        ...
+
+
+class ArbiterPort(Protocol):
+    """Who rules when the nodes have lost each other: witnesses, or addresses that must answer."""
+
+    async def claim(self, term: int, again: bool, bound_s: float) -> Ruling:
+        """For this node and module. `again`: an earlier question had no answer.
+
+        Never raises for one that does not answer; the answer then is a ruling that says so.
+        """
+        ...
+
+    async def look(self, bound_s: float) -> Verdict:
+        """Whether it could rule now; changes nothing."""
         ...
 
 

@@ -117,6 +117,7 @@ class EngineModel:
             link_up=self.linked,
             up_to_date=self.up_to_date,
             peer_up_to_date=self.peer_up_to_date,
+            frozen=self.role == "primary" and not self.linked and not self.disk.sole,
             generation=self.disk,
         )
 

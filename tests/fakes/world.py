@@ -18,6 +18,7 @@ from twofold.machine.actions import (
     AskRelation,
     BecomePrimary,
     BecomeSecondary,
+    ClaimEpoch,
     ContinueAlone,
     EnsureEngine,
     HoldAddress,
@@ -28,8 +29,10 @@ from twofold.machine.actions import (
     StopEngine,
     label,
 )
+from twofold.machine.arbitration import NOBODY, Answer, Claim, decide, first_epoch, ruling, term_of
 from twofold.machine.events import (
     AsideFailed,
+    ClaimAnswered,
     EngineChanged,
     EngineGone,
     Event,
@@ -83,7 +86,10 @@ class World:
         self.hold_copies = False
         self.frozen: set[str] = set()
         self.broken_engines: set[str] = set()
+        self.stored = [NOBODY]  # what each witness has on its disk
+        self.without_witness: set[str] = set()  # nodes that cannot reach any
         self.acknowledged = 0
+        self.claims: deque[tuple[str, int]] = deque()
         self.machines: dict[str, Machine] = {}
         self.settings = settings
         for name in ("a", "b"):
@@ -237,6 +243,8 @@ class World:
                 engine.continue_alone(epoch)
             case Outdate(epoch=epoch):
                 engine.outdate(epoch)
+            case ClaimEpoch(epoch=epoch):
+                self.claims.append((m.name, epoch))
             case StopEngine(abort=abort):
                 if engine.running:
                     engine.stop(abort)
@@ -261,6 +269,34 @@ class World:
                 pass
         for machine in self.machines.values():
             self._unlink_if_apart(machine)
+
+    def rule(self) -> bool:
+        """The oldest question is answered by the witnesses, and the answer is heard."""
+        if not self.claims:
+            return False
+        name, epoch = self.claims.popleft()
+        m = self[name]
+        asked = Claim(term_of(epoch), name)
+        if m.view.settings.arbitration == "ping":
+            won = None if name in self.without_witness else True
+            self._tell_ruling(m, ClaimAnswered(epoch, won, text="" if won else "no answer"))
+            return True
+        answers: list[Answer | None] = []
+        for i, stored in enumerate(self.stored):
+            if name in self.without_witness:
+                answers.append(None)
+                continue
+            answer = decide(stored, asked)
+            answers.append(answer)
+            self.stored[i] = answer.stored
+        said = ruling(asked, answers, len(self.stored))
+        told = ClaimAnswered(epoch, said.won, said.holder, first_epoch(said.term), said.text)
+        self._tell_ruling(m, told)
+        return True
+
+    def _tell_ruling(self, m: Machine, told: ClaimAnswered) -> None:
+        if m.alive and m.name not in self.frozen:
+            self.tell(m.name, told)
 
     def _unlink_if_apart(self, m: Machine) -> None:
         peer = self.other(m.name)
@@ -305,7 +341,7 @@ class World:
             self._unlink_if_apart(m)
         for _ in range(limit):
             moved = [self.deliver("a"), self.deliver("b"), self.work("a"), self.work("b")]
-            if not any([*moved, self.replicate()]):
+            if not any([*moved, self.replicate(), self.rule()]):
                 return
         raise AssertionError("the world does not come to rest:\n" + "\n".join(self.story[-30:]))
 

@@ -86,7 +86,7 @@ class ModuleDriver:
         self._asides: set[asyncio.Task[None]] = set()
         self._asking: list[tuple[Event, asyncio.Future[tuple[Answer, str]]]] = []
         self._exits = {w.service: w for w in parts.checkers if w.service is not None}
-        self._told = Told(self._hear_status, lambda r: self.post(RelationKnown(r)))
+        self._told = Told(self._hear_status, lambda r: self.post(RelationKnown(r)), self.post)
         parts.engine.on_status(self._hear_status)
         parts.application.on_exit(self._hear_exit)
 

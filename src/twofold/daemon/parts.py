@@ -17,6 +17,7 @@ from twofold.machine.actions import (
     AskRelation,
     BecomePrimary,
     BecomeSecondary,
+    ClaimEpoch,
     ContinueAlone,
     EnsureEngine,
     HoldAddress,
@@ -26,8 +27,10 @@ from twofold.machine.actions import (
     StopApplication,
     StopEngine,
 )
+from twofold.machine.arbitration import first_epoch, term_of
+from twofold.machine.events import ClaimAnswered
 from twofold.machine.model import Generation, Relation
-from twofold.ports import AddressPort, ApplicationPort, CheckerPort, MirrorPort
+from twofold.ports import AddressPort, ApplicationPort, ArbiterPort, CheckerPort, MirrorPort
 from twofold.wire.heartbeat import generation_fields
 from twofold.wire.mirror import relation_of
 
@@ -58,6 +61,7 @@ class Parts:
     address: AddressPort
     checkers: tuple[Watched, ...] = ()
     close: Callable[[], Awaitable[None]] | None = None  # the daemon lets go; all of it runs on
+    arbiter: ArbiterPort | None = None  # None: arbitration = "none"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Told:
 
     status: Callable[[Mapping[str, Any]], None]
     relation: Callable[[Relation], None]
+    ruling: Callable[[ClaimAnswered], None]
 
 
 async def perform(parts: Parts, action: Action, theirs: Generation | None, told: Told) -> None:
@@ -89,6 +94,8 @@ async def perform(parts: Parts, action: Action, theirs: Generation | None, told:
         case Outdate(epoch=epoch):
             await engine.command("outdate", epoch=epoch)
             await _refresh(engine, told)
+        case ClaimEpoch(epoch=epoch, again=again, bound_s=bound_s):
+            told.ruling(await _claim(parts.arbiter, epoch, again, bound_s))
         case StopEngine(abort=abort):
             await engine.stop(abort)
         case AskRelation():
@@ -106,6 +113,15 @@ async def perform(parts: Parts, action: Action, theirs: Generation | None, told:
             await parts.application.start(side)
         case StopApplication(side=side):
             await parts.application.stop(side)
+
+
+async def _claim(
+    arbiter: ArbiterPort | None, epoch: int, again: bool, bound_s: float
+) -> ClaimAnswered:
+    if arbiter is None:
+        return ClaimAnswered(epoch, None, text="no witness is configured")
+    said = await arbiter.claim(term_of(epoch), again, bound_s)
+    return ClaimAnswered(epoch, said.won, said.holder, first_epoch(said.term), said.text)
 
 
 async def _refresh(engine: EnginePort, told: Told) -> None:

@@ -41,6 +41,15 @@ class Outdate:
 
 
 @dataclass(frozen=True)
+class ClaimEpoch:
+    """Ask the arbiter for an epoch that the peer has not agreed to; the answer is an event."""
+
+    epoch: int = 0
+    again: bool = False  # an earlier question had no answer
+    bound_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class StopEngine:
     abort: bool = False
 
@@ -81,6 +90,7 @@ Action = (
     | BecomeSecondary
     | ContinueAlone
     | Outdate
+    | ClaimEpoch
     | StopEngine
     | AskRelation
     | HoldAddress
@@ -107,6 +117,8 @@ def label(action: Action) -> str:
             return "continue alone" + "".join(f" ({e})" for e in _epoch(epoch))
         case Outdate(epoch=epoch):
             return "mark this copy outdated" + "".join(f" ({e})" for e in _epoch(epoch))
+        case ClaimEpoch(epoch=epoch):
+            return "claim" + "".join(f" ({e})" for e in _epoch(epoch))
         case StopEngine(abort=abort):
             return "abort engine" if abort else "stop engine"
         case AskRelation():

@@ -73,6 +73,25 @@ class RelationKnown:
 
 
 @dataclass(frozen=True)
+class ClaimAnswered:
+    """The arbiter's ruling on `ClaimEpoch`; `won` is None when nobody could rule in time."""
+
+    epoch: int
+    won: bool | None
+    holder: str = ""  # who has it, when it is lost
+    holder_epoch: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class ArbiterHeard:
+    """Whether a majority of the witnesses (or a ping address) answers now."""
+
+    heard: bool
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class TimerFired:
     """A moment named by `timers` has come."""
 
@@ -131,6 +150,8 @@ Event = (
     | EngineChanged
     | EngineGone
     | RelationKnown
+    | ClaimAnswered
+    | ArbiterHeard
     | TimerFired
     | Look
     | JobDone
@@ -140,7 +161,16 @@ Event = (
     | CheckerTripped
 )
 
-FACTS = (PeerHeard, EngineChanged, EngineGone, RelationKnown, TimerFired, Look)
+FACTS = (
+    PeerHeard,
+    EngineChanged,
+    EngineGone,
+    RelationKnown,
+    ClaimAnswered,
+    ArbiterHeard,
+    TimerFired,
+    Look,
+)
 ASKED = (StartAsked, StopAsked, PrimAsked, SecondAsked, SwapAsked, RestartAsked)
 EVENTS: tuple[type, ...] = (
     *ASKED,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from twofold.machine import links
 from twofold.machine.actions import BecomePrimary, BecomeSecondary, ContinueAlone, StopApplication
+from twofold.machine.arbitration import STAND_DOWN_S
 from twofold.machine.events import (
     AsideFailed,
     CheckerTripped,
@@ -104,7 +105,9 @@ peer_silent = seen("the peer is silent", links.peer_silent)
 peer_lost = seen("heartbeats and link are silent", links.peer_lost)
 peer_left = seen(
     "the peer says it does not serve",
-    lambda v: links.peer_idle(v, State.STOP, State.WAIT),
+    lambda v: (
+        links.peer_idle(v, State.STOP, State.WAIT) and not (v.peer is not None and v.peer.undecided)
+    ),
 )
 nobody_serves = seen(
     "both are secondary",
@@ -115,6 +118,27 @@ nobody_serves = seen(
         and v.now_s - v.since_s >= _patience_s(v) - 0.001
     ),
 )
+arbitrated = seen("somebody rules", lambda v: v.settings.arbitration != "none")
+peer_agrees = seen("the peer agrees", links.agrees)
+won = seen("the epoch was won", lambda v: v.won > 0)
+overruled = seen("the peer has claimed it", lambda v: v.overruled)
+no_ruling = seen("nobody ruled", lambda v: v.no_ruling and not v.asking)
+no_ruling_said = seen("this was said already", lambda v: v.no_ruling_said)
+undecided = seen("it served and nobody ruled", lambda v: v.undecided)
+to_ask = arbitrated & seen(
+    "nothing is asked yet",
+    lambda v: not v.won and v.now_s >= v.ask_again_s - 0.001,
+)
+ruled = ~arbitrated | won
+stood_down = ~arbitrated | (
+    won & seen("the other had time to stop", lambda v: v.now_s - v.won_at_s >= STAND_DOWN_S - 0.001)
+)
+went_on = seen(
+    "the peer has served alone since",
+    lambda v: links.peer_heard(v) and v.peer_alone_epoch > v.epoch,
+)
+in_prim = seen("it is PRIM", lambda v: v.state is State.PRIM)
+frozen = seen("writes wait", lambda v: v.engine is not None and v.engine.frozen)
 second_gone = seen("the secondary is gone", links.second_gone)
 alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
 going_alone = seen("this was announced", lambda v: v.going_alone > 0)
@@ -143,11 +167,15 @@ offered = seen(
         and not v.grants
     ),
 )
+offering = seen("this node offers the service", lambda v: v.offer is not None)
+served_since = seen(
+    "the peer has gone on alone since", lambda v: v.peer_alone_epoch > v.offer_epoch
+)
+lost_to_me = peer_lost & (offering | (copy_is_current & (takes_over | wished(Wish.PRIM))))
 offered_for_good = offered & seen(
     "because it stops", lambda v: v.peer is not None and v.peer.offer is Offer.STOP
 )
 offered_by_swap = seen("by a swap", lambda v: v.peer is not None and v.peer.offer is Offer.SWAP)
-offering = seen("this node offers the service", lambda v: v.offer is not None)
 
 second_synced = seen(
     "the secondary has everything",
@@ -219,10 +247,33 @@ must_compare = seen(
 peer_follows = seen("the peer is secondary", lambda v: links.peer_idle(v, State.SECOND))
 granted = seen(
     "the peer granted it",
-    lambda v: v.claim > 0 and v.peer is not None and v.peer.grants == v.claim and not v.grants,
+    lambda v: (
+        v.claim > 0
+        and links.peer_heard(v)
+        and v.peer is not None
+        and v.peer.grants == v.claim
+        and not v.grants
+    ),
 )
-clear = peer_silent | granted
+clear = (peer_silent & ruled) | granted
+asks_to_begin = seen(
+    "wants to begin without the peer",
+    lambda v: (
+        v.wish is Wish.PRIM_FORCED
+        or (v.wish is Wish.PRIM and prim_permitted(v))
+        or (v.wish is Wish.START and not v.overruled and begins_by_itself(v))
+    ),
+)
+resumes = undecided & seen(
+    "its data may be the newest",
+    lambda v: standing(v) in (Standing.MAY_SERVE, Standing.NOT_SURE),
+)
 unclaimed = seen("nothing claimed yet", lambda v: v.claim == 0)
+
+
+def begins_by_itself(view: View) -> bool:
+    answer = standing(view)
+    return answer is Standing.MAY_SERVE or (view.undecided and answer is Standing.NOT_SURE)
 
 
 def _patience_s(view: View) -> float:

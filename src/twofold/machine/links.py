@@ -67,6 +67,15 @@ def alone_agreed(view: View) -> bool:
     return known or waited_s >= view.settings.heartbeat_timeout_s - _ROUNDING_S
 
 
+def agrees(view: View) -> bool:
+    """The peer is heard, and has said what makes it safe to go on without asking anybody."""
+    peer = view.peer
+    if peer is None or not peer_heard(view):
+        return False
+    knows = view.going_alone > 0 and peer.knows_alone >= view.going_alone
+    return peer.leaving or peer.state is not State.SECOND or knows
+
+
 def second_gone(view: View) -> bool:
     """A primary has no secondary any more, and must go on alone or stay frozen."""
     if link_up(view):

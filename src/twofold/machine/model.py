@@ -144,6 +144,9 @@ class Report:
     grants: int = 0
     going_alone: int = 0  # a primary is about to go on alone in this epoch: outdate your copy
     knows_alone: int = 0  # ... and this copy is marked
+    alone_epoch: int = 0  # what this node wrote since then, its peer may not have
+    claimed: int = 0
+    undecided: bool = False  # stopped serving for want of a ruling: no consent to take over
     failed: bool = False
     generation: Generation | None = None
     digest: str = ""
@@ -164,6 +167,8 @@ class Settings:
     loop_interval_s: float = 86400.0
     offer_timeout_s: float = 10.0
     retry_s: float = 5.0
+    arbitration: str = "none"  # none, ping, witness: who rules when the nodes lose each other
+    arbiter_timeout_s: float = 1.0  # bound of one question to the witnesses or ping addresses
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,8 @@ class View:
     asked: bool = False  # a person waits for this start: what fails is answered, not retried
     from_stop: bool = False  # `prim` came in STOP: refused, it goes back there
     epoch: int = 0
+    alone_epoch: int = 0  # the last in which it went on alone, or began so
+    claimed: int = 0  # the last that the arbiter gave it, used or not
     claim: int = 0
     last_claim: int = 0
     offer: Offer | None = None
@@ -196,6 +203,14 @@ class View:
     compared: tuple[str, str] = ("", "")  # generations last given to the engine to compare
     trouble: str = ""  # the last thing that went wrong here, for people
     failovers: int = 0
+    asking: int = 0  # the epoch that the arbiter is asked for now
+    ask_again_s: float = 0.0  # not before this moment
+    won: int = 0  # the epoch it gave this node, until it is used or the peer is heard
+    won_at_s: float = 0.0
+    overruled: bool = False  # ... or gave the peer, until that is heard
+    no_ruling: bool = False  # the last question had no answer
+    no_ruling_said: bool = False
+    undecided: bool = False  # stopped serving for want of a ruling; nobody else may serve for it
 
     # told
     engine: Engine | None = None
@@ -207,6 +222,9 @@ class View:
     relation: Relation | None = None
     peer_alone_epoch: int = 0
     synced_epoch: int = 0
+    arbiter_heard: bool | None = None  # it answered when last looked for; None: not known
+    arbiter_heard_s: float = 0.0  # the last time it did
+    arbiter_text: str = ""
 
 
 REMEMBERED = (
@@ -215,6 +233,8 @@ REMEMBERED = (
     "offer",
     "offer_epoch",
     "took_over",
+    "alone_epoch",
+    "claimed",
     "peer_alone_epoch",
     "synced_epoch",
     "failovers",
@@ -266,6 +286,9 @@ def report(view: View, digest: str = "") -> Report:
         grants=view.grants,
         going_alone=view.going_alone,
         knows_alone=0 if copy_current(view) or not marked(view) else view.peer_alone_epoch,
+        alone_epoch=view.alone_epoch,
+        claimed=view.claimed,
+        undecided=view.undecided,
         failed=recently_failed(view),
         generation=engine.generation if engine else None,
         digest=digest,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from twofold.machine.arbitration import first_epoch, term_of
 from twofold.machine.events import (
     AsideFailed,
     CheckerTripped,
@@ -30,11 +31,25 @@ class Note:
 
 
 def next_epoch(view: View) -> int:
-    """Higher than any epoch this node has used or heard of."""
-    seen = [view.epoch, view.offer_epoch, view.peer_alone_epoch, view.going_alone - 1]
+    """Higher than any epoch this node has used, claimed or heard of."""
+    seen = [view.epoch, view.claimed, view.offer_epoch, view.peer_alone_epoch, view.going_alone - 1]
     seen += [view.engine.epoch, view.engine.generation.epoch] if view.engine else []
-    seen += [view.peer.epoch, view.peer.offer_epoch] if view.peer else []
+    seen += [view.peer.epoch, view.peer.offer_epoch, view.peer.claimed] if view.peer else []
     return max(seen) + 1
+
+
+def claimed_epoch(view: View) -> int:
+    """What to ask the arbiter for: with a witness, the first epoch of the next term."""
+    epoch = next_epoch(view)
+    if view.settings.arbitration == "witness":
+        return first_epoch(term_of(epoch - 1) + 1)
+    return epoch
+
+
+def _ask(view: View, _event: Event) -> View:
+    """The moment to ask again is only reached when the answer got lost on its way to us."""
+    patience_s = 2 * view.settings.arbiter_timeout_s + 3.0
+    return replace(view, asking=claimed_epoch(view), ask_again_s=view.now_s + patience_s)
 
 
 def wish(value: Wish) -> Note:
@@ -89,6 +104,10 @@ FROM_STOP = Note("came from STOP", lambda v, _e: replace(v, from_stop=True))
 CLAIM = Note("claim the service", _claim)
 NO_CLAIM = Note("no claim", lambda v, _e: replace(v, claim=0))
 NO_OFFER = Note("no offer", lambda v, _e: replace(v, offer=None, offer_epoch=0))
+LEFT_BEHIND = Note(
+    "the peer may go on without this copy",
+    lambda v, _e: replace(v, peer_alone_epoch=max(v.peer_alone_epoch, next_epoch(v))),
+)
 COUNT_LOOP = Note("count a loop", _count_loop)
 FRESH_LOOPS = Note("forget loops", lambda v, _e: replace(v, loops_s=(), failed_at_s=None))
 TROUBLE = Note("remember the failure", _trouble)
@@ -104,6 +123,9 @@ ANNOUNCE_ALONE = Note(
     "announce to go on alone",
     lambda v, _e: replace(v, going_alone=next_epoch(v), going_alone_s=v.now_s),
 )
+ASK = Note("ask the arbiter", _ask)
+NO_RULING_SAID = Note("said", lambda v, _e: replace(v, no_ruling_said=True))
+UNDECIDED = Note("undecided", lambda v, _e: replace(v, undecided=True))
 NOT_ALONE = Note("nothing announced", lambda v, _e: replace(v, going_alone=0))
 OUTDATE_ASKED = Note("outdating asked", lambda v, _e: replace(v, outdate_asked=v.peer_alone_epoch))
 ASKED = Note("asked", lambda v, _e: replace(v, compared=fingerprint(v), relation=None))

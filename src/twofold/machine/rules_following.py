@@ -30,6 +30,7 @@ from twofold.machine.events import (
 )
 from twofold.machine.model import Job, State, Wish
 from twofold.machine.rule import Answer, Rule, Severity
+from twofold.machine.rules_arbitration import LOST_PRIMARY
 from twofold.machine.rules_handover import TAKE_OVER_NOTES
 from twofold.machine.rules_stopped import SERVE_NOTES
 
@@ -86,7 +87,7 @@ FOLLOWING_ASKED: tuple[Rule, ...] = (
         job=Job.STOPPING,
         instead=True,
         do=(*LEAVE, ReleaseAddress(), StopEngine()),
-        sets=(n.UNWANTED, n.wish(Wish.STOP), n.NO_OFFER, n.NO_CLAIM),
+        sets=(n.UNWANTED, n.wish(Wish.STOP), n.NO_OFFER, n.NO_CLAIM, n.LEFT_BEHIND),
         answer=Answer.ACCEPT,
         because="{by} asked for a stop",
     ),
@@ -102,6 +103,15 @@ FOLLOWING_ASKED: tuple[Rule, ...] = (
         when=g.peer_serving,
         answer=Answer.REFUSE,
         because="prim refused: {peer} is {peer_state} and serves; use `twofold swap` to move it",
+    ),
+    Rule(
+        given=(SECOND,),
+        on=(PrimAsked,),
+        when=g.peer_lost & g.copy_is_current & ~g.takes_over & g.arbitrated,
+        sets=(n.wish(Wish.PRIM),),
+        answer=Answer.ACCEPT,
+        severity=Severity.ALARM,
+        because="failover is off; {by} decided that {node} takes over, if {arbiter} agrees",
     ),
     Rule(
         given=(SECOND,),
@@ -137,6 +147,7 @@ FOLLOWING_ASKED: tuple[Rule, ...] = (
 )
 
 FOLLOWING_FACTS: tuple[Rule, ...] = (
+    *LOST_PRIMARY,
     Rule(
         given=(SECOND,),
         on=FACTS,
@@ -175,7 +186,7 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(SECOND,),
         on=FACTS,
-        when=g.offering & (g.peer_lost | (g.peer_left & g.granted)),
+        when=g.offering & ((g.peer_lost & g.stood_down) | (g.peer_left & g.granted)),
         then=ALONE,
         job=Job.SERVING,
         do=TAKE_BACK,
@@ -216,14 +227,14 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(SECOND,),
         on=FACTS,
-        when=g.peer_lost & g.copy_is_current & ~g.takes_over & ~g.busy,
+        when=g.peer_lost & g.copy_is_current & ~g.takes_over & ~g.busy & ~g.wished(Wish.PRIM),
         severity=Severity.QUIET,
         because="{peer} is lost, but failover is off",
     ),
     Rule(
         given=(SECOND,),
         on=FACTS,
-        when=g.peer_lost & g.copy_is_current,
+        when=g.peer_lost & g.copy_is_current & g.stood_down,
         then=ALONE,
         job=Job.SERVING,
         do=TAKE_ALONE,

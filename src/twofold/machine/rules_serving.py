@@ -12,7 +12,6 @@ from twofold.machine import notes as n
 from twofold.machine.actions import (
     AnnounceAddress,
     BecomeSecondary,
-    ContinueAlone,
     EnsureEngine,
     ReleaseAddress,
     StopApplication,
@@ -32,6 +31,7 @@ from twofold.machine.events import (
 )
 from twofold.machine.model import Job, Wish
 from twofold.machine.rule import Answer, Rule, Severity
+from twofold.machine.rules_arbitration import LOST_SECOND
 from twofold.machine.rules_handover import (
     ALONE,
     BOTH,
@@ -68,21 +68,12 @@ SPLIT: tuple[Rule, ...] = (
     ),
 )
 
-LOST_SECOND: tuple[Rule, ...] = (
+GOING_ALONE: tuple[Rule, ...] = (
+    *LOST_SECOND,
     Rule(
         given=(PRIM,),
         on=FACTS,
-        when=(g.second_gone | g.going_alone) & g.engine_primary & g.alone_agreed,
-        then=ALONE,
-        do=(ContinueAlone(),),
-        sets=(n.SWAP_DONE, n.NOT_ALONE),
-        severity=Severity.ALARM,
-        because="{peer} is gone or cannot be reached, so {node} goes on alone",
-    ),
-    Rule(
-        given=(PRIM,),
-        on=FACTS,
-        when=g.second_gone & g.engine_primary & ~g.going_alone,
+        when=g.second_gone & g.engine_primary & ~g.going_alone & ~g.alone_agreed,
         sets=(n.ANNOUNCE_ALONE,),
         because="the link to {peer} is lost; {peer} is told before {node} goes on alone",
     ),
@@ -300,7 +291,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
 
 SERVING_RULES: tuple[Rule, ...] = (
     *SPLIT,
-    *LOST_SECOND,
+    *GOING_ALONE,
     *SERVING_JOBS,
     *SERVING_ASKED,
     *FAILURES,

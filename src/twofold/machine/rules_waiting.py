@@ -32,6 +32,7 @@ from twofold.machine.events import (
 )
 from twofold.machine.model import Job, State, Wish
 from twofold.machine.rule import Answer, Rule, Severity
+from twofold.machine.rules_arbitration import BEGIN_ALONE
 from twofold.machine.rules_stopped import BEGIN, SERVE_NOTES, START_PRIMARY, START_SECOND, STOP_ALL
 
 STOP, WAIT, ALONE, PRIM, SECOND = State.STOP, State.WAIT, State.ALONE, State.PRIM, State.SECOND
@@ -228,6 +229,7 @@ WAIT_FACTS: tuple[Rule, ...] = (
         severity=Severity.QUIET,
         because="waiting for {peer} to serve",
     ),
+    *BEGIN_ALONE,
     Rule(
         given=(WAIT,),
         on=FACTS,
@@ -249,7 +251,7 @@ WAIT_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(WAIT,),
         on=FACTS,
-        when=g.wished(Wish.PRIM_FORCED) & g.clear,
+        when=g.wished(Wish.PRIM_FORCED) & (g.clear | (g.peer_silent & g.no_ruling)),
         then=ALONE,
         job=Job.SERVING,
         do=(BecomePrimary(alone=True, force=True), *START_PRIMARY),

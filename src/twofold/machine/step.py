@@ -13,12 +13,15 @@ from twofold.machine.actions import (
     Action,
     BecomePrimary,
     BecomeSecondary,
+    ClaimEpoch,
     ContinueAlone,
     Outdate,
 )
 from twofold.machine.events import (
+    ArbiterHeard,
     AsideFailed,
     CheckerTripped,
+    ClaimAnswered,
     EngineChanged,
     EngineGone,
     Event,
@@ -32,12 +35,13 @@ from twofold.machine.events import (
 )
 from twofold.machine.links import peer_heard
 from twofold.machine.model import SERVING, Engine, Job, Report, State, View, Wish
-from twofold.machine.notes import next_epoch
+from twofold.machine.notes import claimed_epoch, next_epoch
 from twofold.machine.rule import Answer, Rule, Severity
 from twofold.machine.rules import RULES
 from twofold.machine.standing import standing
 
 LOOK_EVERY_S = 0.5
+ASK_AGAIN_S = 1.0
 STALLED_S = 1.5  # longer than the driver ever sleeps, by a margin for a busy machine
 LISTEN_S = 1.0
 
@@ -84,6 +88,13 @@ def absorb(view: View, event: Event, now_s: float) -> View:
             return _learn(view, engine)
         case RelationKnown(relation=relation):
             return replace(view, relation=relation)
+        case ClaimAnswered():
+            return _take_ruling(view, event)
+        case AsideFailed(action=ClaimEpoch(epoch=epoch), text=text):
+            return _take_ruling(view, ClaimAnswered(epoch, None, text=text))
+        case ArbiterHeard(heard=heard, text=text):
+            heard_s = view.now_s if heard else view.arbiter_heard_s
+            return replace(view, arbiter_heard=heard, arbiter_heard_s=heard_s, arbiter_text=text)
         case _:
             if view.grants and not peer_heard(view):
                 return replace(view, grants=0)  # who is lost holds no claim
@@ -108,8 +119,38 @@ def _wake(view: View, now_s: float) -> View:
     )
 
 
+def _take_ruling(view: View, answer: ClaimAnswered) -> View:
+    """An epoch that was won is remembered at once, used or not: the peer hears of it from now on,
+    so that both know the same terms when they lose each other the next time.
+    """
+    if answer.epoch != view.asking:
+        return view  # to an earlier question
+    view = replace(
+        view, asking=0, ask_again_s=view.now_s, no_ruling=False, arbiter_text=answer.text
+    )
+    if answer.won is None:
+        return replace(view, ask_again_s=view.now_s + ASK_AGAIN_S, no_ruling=True)
+    view = replace(view, no_ruling_said=False)
+    if answer.won:
+        return replace(view, won=answer.epoch, won_at_s=view.now_s, claimed=answer.epoch)
+    if answer.holder == view.settings.node:  # in an earlier life, and forgotten
+        return replace(view, claimed=max(view.claimed, answer.holder_epoch))
+    alone_epoch = view.peer_alone_epoch
+    if view.state not in SERVING:  # one that serves keeps its own data, and stops serving it
+        alone_epoch = max(alone_epoch, answer.holder_epoch)
+    return replace(
+        view,
+        overruled=True,
+        undecided=False,
+        peer_alone_epoch=alone_epoch,
+        ask_again_s=view.now_s + ASK_AGAIN_S,
+    )
+
+
 def _hear(view: View, report: Report) -> View:
+    """Whoever hears the peer decides with it, not against it: what was won is not used any more."""
     alone_epoch = report.epoch if report.state is State.ALONE else report.going_alone
+    alone_epoch = max(alone_epoch, report.alone_epoch)
     return replace(
         view,
         peer=report,
@@ -119,6 +160,11 @@ def _hear(view: View, report: Report) -> View:
         relation=None if report.generation is None else view.relation,
         compared=("", "") if report.generation is None else view.compared,
         split_seen=view.split_seen and report.serving,
+        won=0,
+        overruled=False,
+        no_ruling=False,
+        no_ruling_said=False,
+        undecided=False,
     )
 
 
@@ -169,7 +215,9 @@ def step(view: View, event: Event) -> Decision:
     for action in rule.do:
         filled = _fill(after, action)
         if isinstance(filled, BecomePrimary | BecomeSecondary | ContinueAlone):
-            after = replace(after, epoch=max(after.epoch, filled.epoch))
+            after = replace(after, epoch=max(after.epoch, filled.epoch), won=0, undecided=False)
+            if not isinstance(filled, BecomeSecondary) and getattr(filled, "alone", True):
+                after = replace(after, alone_epoch=filled.epoch)
         do.append(filled)
     for note in rule.sets:
         after = note.apply(after, event)
@@ -199,16 +247,24 @@ def _fill(view: View, action: Action) -> Action:
         case BecomePrimary():
             blank = view.engine is not None and view.engine.generation.blank
             first = blank and view.wish in (Wish.PRIM, Wish.PRIM_FORCED)
-            return replace(action, epoch=next_epoch(view), first=first)
+            return replace(action, epoch=view.won or next_epoch(view), first=first)
         case ContinueAlone():
-            return replace(action, epoch=next_epoch(view))
+            return replace(action, epoch=view.won or next_epoch(view))
         case Outdate():
-            return replace(action, epoch=view.peer_alone_epoch)
+            # Marked, not fenced: what the peer has claimed or announced it may never use.
+            seen = view.engine.epoch if view.engine else 0
+            return replace(action, epoch=max(view.epoch, seen))
+        case ClaimEpoch():
+            bound_s = view.settings.arbiter_timeout_s
+            return replace(action, epoch=claimed_epoch(view), again=view.no_ruling, bound_s=bound_s)
         case BecomeSecondary():
             theirs = view.peer.epoch if view.peer else 0
             return replace(action, epoch=max(view.epoch, theirs, 1))
         case _:
             return action
+
+
+ARBITERS = {"none": "nobody", "ping": "a ping address", "witness": "the witness"}
 
 
 def sentence(because: str, view: View, event: Event) -> str:
@@ -222,6 +278,8 @@ def sentence(because: str, view: View, event: Event) -> str:
         "max_loops": str(view.settings.max_loops),
         "standing": standing(view).value,
         "trouble": view.trouble,
+        "arbiter": ARBITERS[view.settings.arbitration],
+        "ruling": view.arbiter_text or "no reason known",
         "by": "",
         "text": "",
         "what": "",

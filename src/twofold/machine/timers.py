@@ -6,6 +6,7 @@ sleeps until `next_moment_s` and then lets the machine look again.
 
 from __future__ import annotations
 
+from twofold.machine.arbitration import STAND_DOWN_S
 from twofold.machine.model import SERVING, State, View
 
 
@@ -23,5 +24,9 @@ def next_moment_s(view: View) -> float | None:
         moments.append(view.going_alone_s + timeout_s)
     if view.rest_until_s:
         moments.append(view.rest_until_s)
+    if view.ask_again_s:
+        moments.append(view.ask_again_s)
+    if view.won:
+        moments.append(view.won_at_s + STAND_DOWN_S)
     later = [m for m in moments if m > view.now_s]
     return min(later, default=None)

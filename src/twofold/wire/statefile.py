@@ -14,6 +14,7 @@ from twofold.errors import MachineError
 from twofold.machine.model import REMEMBERED, Offer, View
 
 VERSION = 1
+SINCE_ARBITRATION = ("alone_epoch", "claimed")  # a file of before has nothing to say about them
 
 
 def encode(view: View) -> bytes:
@@ -35,6 +36,8 @@ def decode(text: bytes, view: View, file: str) -> View:
             raise ValueError("another version")
         known = {k: v for k, v in fields.items() if k in REMEMBERED}
         known["offer"] = Offer(known["offer"]) if known.get("offer") else None
+        for name in SINCE_ARBITRATION:
+            known.setdefault(name, 0)
         for name in REMEMBERED:
             expected = getattr(View(), name)
             if isinstance(expected, int) and not isinstance(known.get(name), int):
