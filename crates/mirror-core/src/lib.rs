@@ -12,3 +12,4 @@ pub mod tree_identity;
 pub mod units;
 pub mod window;
 pub mod wire;
+pub mod yielding;

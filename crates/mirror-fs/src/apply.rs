@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::SyncSender;
 use std::sync::Arc;
 
 use mirror_core::message::{Operation, Report};
@@ -16,9 +15,10 @@ use mirror_core::units::{FileId, FileTime};
 use rustix::fs as rfs;
 
 use crate::below::{apply_attributes, apply_times, apply_xattr, drop_suid, truncate, write_fully};
+use crate::beside::Beside;
 use crate::calls;
 use crate::engine::Engine;
-use crate::follower::{report, Job};
+use crate::follower::report;
 use crate::sys::{self, Handle};
 use crate::tree::Tree;
 
@@ -26,20 +26,6 @@ use crate::tree::Tree;
 const OPEN_MAX: usize = 512;
 /// Remembered modification times, before they are set.
 const TIMES_MAX: usize = 4096;
-
-pub struct Beside {
-    jobs: SyncSender<Job>,
-}
-
-impl Beside {
-    pub fn new(jobs: SyncSender<Job>) -> Beside {
-        Beside { jobs }
-    }
-
-    pub fn send(&self, job: Job) -> io::Result<()> {
-        self.jobs.send(job).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
 
 pub struct Applier {
     pub(crate) trees: Vec<Arc<Tree>>,

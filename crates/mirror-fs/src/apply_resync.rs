@@ -16,11 +16,12 @@ use mirror_core::message::{
 use mirror_core::units::FileId;
 use rustix::fs::{self as rfs, Mode, OFlags};
 
-use crate::apply::{Applier, Beside};
+use crate::apply::Applier;
 use crate::below::{
     apply_attributes, apply_times, apply_xattr, link_fd, make_node, read_target, rename,
     reopen_directory, unlink, write_fully,
 };
+use crate::beside::Beside;
 use crate::calls;
 use crate::change::NewNode;
 use crate::follower::report;
@@ -73,7 +74,7 @@ impl Applier {
             }
             Operation::AskChecksum { id, offset, length } => {
                 let fd = self.contents(id)?;
-                beside.send(Box::new(move |conn| {
+                beside.send_checksum(Box::new(move |conn| {
                     let (checksum, holes_only) = checksum_of(fd.as_fd(), offset, length)?;
                     report(conn, &Report::Checksum { id, offset, length, checksum, holes_only })
                 }))

@@ -119,6 +119,7 @@ impl Engine {
         let Some(tree) = self.trees.get(tree as usize) else {
             return answer(Err(libc::ESTALE));
         };
+        let begun = Instant::now();
         loop {
             let mode = self.mode.read();
             match mode.gate {
@@ -144,6 +145,10 @@ impl Engine {
                     }
                 }
                 Gate::Open => {
+                    let answer = match mode.session != 0 && !mode.full {
+                        true => self.timed(begun, &change, answer),
+                        false => answer,
+                    };
                     let remainder = self.perform(&mode, tree, change, answer);
                     drop(mode);
                     if !matches!(remainder, Remainder::Nothing) {

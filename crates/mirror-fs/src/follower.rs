@@ -7,7 +7,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{sync_channel, Receiver as ChannelReceiver, SyncSender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,12 +15,12 @@ use mirror_core::wire;
 use parking_lot::Mutex;
 use rustls::ClientConnection;
 
-use crate::apply::{Applier, Beside};
+use crate::apply::Applier;
+use crate::beside::Beside;
 use crate::calls;
 use crate::conn::{Conn, Filled, Receiver};
 use crate::engine::Engine;
 use crate::mode::Role;
-use crate::primary::spawn;
 use crate::tls;
 
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
@@ -29,9 +28,6 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 const DIAL_EVERY: Duration = Duration::from_millis(150);
 const FAILED_WAIT: Duration = Duration::from_secs(3);
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(400);
-/// Threads for syncs and checksums; the queue before them is bounded, a full one slows the stream.
-const BESIDE_THREADS: usize = 3;
-const BESIDE_QUEUE: usize = 256;
 /// Operations that one report may serve for while a large write goes on.
 const RUN_MAX: u64 = 16;
 
@@ -145,7 +141,7 @@ impl Follower {
         let welcome = wire::decode_welcome(&header, &body).map_err(io::Error::other)?;
         let begun = accept(engine, welcome, applier, session).map_err(io::Error::other)?;
         if let Some(applier) = applier {
-            let beside = Beside::new(begin_beside(&conn));
+            let beside = Beside::begin(&conn);
             let why = follow(engine, &conn, &mut receiver, applier, session, &beside);
             tracing::warn!(begun, "the link to the primary ended: {why}");
             applier.settle_times();
@@ -327,27 +323,4 @@ fn fail(engine: &Engine, conn: &Conn, sequence: u64, errno: i32, text: String) -
         Ok(()) => format!("this copy could not follow: {text}"),
         Err(error) => format!("this copy could not follow: {text}; and {error}"),
     }
-}
-
-/// Work that is done beside the stream.
-pub type Job = Box<dyn FnOnce(&Conn) -> io::Result<()> + Send>;
-
-fn begin_beside(conn: &Arc<Conn>) -> SyncSender<Job> {
-    let (sender, receiver) = sync_channel::<Job>(BESIDE_QUEUE);
-    let receiver: Arc<Mutex<ChannelReceiver<Job>>> = Arc::new(Mutex::new(receiver));
-    for _ in 0..BESIDE_THREADS {
-        let (receiver, conn) = (receiver.clone(), conn.clone());
-        spawn("beside", move || loop {
-            let job = receiver.lock().recv();
-            match job {
-                Ok(job) => {
-                    if job(&conn).is_err() {
-                        conn.close();
-                    }
-                }
-                Err(_) => return,
-            }
-        });
-    }
-    sender
 }

@@ -12,6 +12,7 @@ mod apply_names;
 pub mod apply_resync;
 mod attributes;
 pub mod below;
+mod beside;
 mod calls;
 pub mod change;
 mod comparing;

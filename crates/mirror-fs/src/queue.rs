@@ -21,8 +21,6 @@ use crate::tree::{Inode, Tree};
 pub type File = (Arc<Tree>, Arc<Inode>);
 
 pub const ZONE_BYTES: u64 = 1 << 20;
-/// Checksums asked for and not yet answered.
-pub const ASKED_MAX: usize = 64;
 /// Above this many files that wait, no further directory is listed.
 const WAITING_FILES_MAX: usize = 50_000;
 

@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::mode::Mode;
 use crate::primary::spawn;
 use crate::progress::Progress;
-use crate::queue::{Compared, Next, Range, Work, ASKED_MAX, ZONE_BYTES};
+use crate::queue::{Compared, Next, Range, Work, ZONE_BYTES};
 use crate::source::Source;
 use crate::tree::{Inode, Tree};
 use crate::zone::metadata_of;
@@ -65,12 +65,14 @@ pub fn start(engine: &Arc<Engine>, source: &Arc<Source>) {
 impl Run<'_> {
     fn run(&self) -> Result<(), Over> {
         loop {
+            self.source.give_way();
+            let asked_max = self.source.asked_max();
             let next = {
                 let mut queue = self.source.queue.lock();
                 if self.source.is_cancelled() {
                     return Err(Over);
                 }
-                let next = queue.next(ASKED_MAX);
+                let next = queue.next(asked_max);
                 if matches!(next, Next::Later) {
                     self.source.changed.wait_for(&mut queue, LOOK_UP_EVERY);
                 }

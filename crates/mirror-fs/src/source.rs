@@ -10,15 +10,22 @@ use std::time::{Duration, Instant};
 use mirror_core::message::FileKind;
 use mirror_core::pace::{Bucket, Meter};
 use mirror_core::units::FileId;
+use mirror_core::yielding::{Kind, Yielding};
 use parking_lot::{Condvar, Mutex};
 
+use crate::answer::Answer;
+use crate::change::{Change, Durable};
 use crate::engine::Engine;
 use crate::queue::{Answered, Queue};
 use crate::resync;
 use crate::tree::{Inode, Tree};
 
-/// What a resync may have in the stream at a time.
+/// What a resync may have in the stream at a time, alone and beside an application's changes.
 const UNDER_WAY_MAX: u64 = 4 << 20;
+const UNDER_WAY_BESIDE_MAX: u64 = 256 << 10;
+/// Checksums asked for and not yet answered.
+const ASKED_MAX: usize = 64;
+const ASKED_BESIDE_MAX: usize = 4;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
@@ -48,6 +55,7 @@ pub struct Source {
 /// How fast it goes, and may go.
 pub struct Pace {
     pub bucket: Bucket,
+    yielding: Yielding,
     looked_at: Meter,
     sent: Meter,
 }
@@ -71,6 +79,7 @@ impl Source {
             begun: Instant::now(),
             pace: Mutex::new(Pace {
                 bucket: Bucket::new(limit_bytes_per_s),
+                yielding: Yielding::default(),
                 looked_at: Meter::default(),
                 sent: Meter::default(),
             }),
@@ -126,22 +135,58 @@ impl Source {
         self.figures.files_done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Before something is sent: waits as long as it takes to keep to the permitted bandwidth, and
-    /// until enough of what was sent has arrived, so that the application's changes do not queue
-    /// behind much. Holds no lock, and looks up often: limits may change, the resync be cancelled.
+    /// Before anything is done: waits while the application has its time.
+    pub fn give_way(&self) {
+        while !self.is_cancelled() {
+            let may = self.pace.lock().yielding.may_work(self.begun.elapsed());
+            match may {
+                Ok(()) => return,
+                Err(wait) => std::thread::sleep(wait.min(LOOK_UP_EVERY)),
+            }
+        }
+    }
+
+    /// Before something is sent: gives way, waits as long as it takes to keep to the permitted
+    /// bandwidth, and until enough of what was sent has arrived, so that the application's changes
+    /// do not queue behind much. Holds no lock, and looks up often: limits may change, the resync
+    /// may be cancelled.
     pub fn keep_pace(&self) {
         while !self.is_cancelled() {
-            let ready = self.pace.lock().bucket.ready(self.begun.elapsed());
+            self.give_way();
+            let (ready, under_way_max) = {
+                let mut pace = self.pace.lock();
+                let beside = pace.yielding.gives_way();
+                let ready = pace.bucket.ready(self.begun.elapsed());
+                (ready, if beside { UNDER_WAY_BESIDE_MAX } else { UNDER_WAY_MAX })
+            };
             if let Err(wait) = ready {
                 std::thread::sleep(wait.min(LOOK_UP_EVERY));
                 continue;
             }
             let mut under_way = self.under_way.lock();
-            if *under_way < UNDER_WAY_MAX {
+            if *under_way < under_way_max {
                 return;
             }
             self.less_under_way.wait_for(&mut under_way, LOOK_UP_EVERY);
         }
+    }
+
+    /// How many checksums may be asked for at a time.
+    pub fn asked_max(&self) -> usize {
+        match self.pace.lock().yielding.gives_way() {
+            true => ASKED_BESIDE_MAX,
+            false => ASKED_MAX,
+        }
+    }
+
+    /// A change of the application was answered, and took so long.
+    pub fn answered_change(&self, kind: Kind, took: Duration) {
+        self.pace.lock().yielding.answered(self.begun.elapsed(), kind, took);
+    }
+
+    /// The part of the time in which it works, for the application's sake.
+    pub fn share(&self) -> f64 {
+        self.pace.lock().yielding.share()
     }
 
     /// This much is being put into the stream.
@@ -177,5 +222,21 @@ impl Source {
             sent_bytes_per_s: pace.sent.rate(now, sent),
             left: pace.looked_at.time_for(now, done, more).filter(|_| all_known),
         }
+    }
+}
+
+impl Engine {
+    /// While a resync runs: it is to know what the application feels of it.
+    pub(crate) fn timed(&self, begun: Instant, change: &Change<'_>, answer: Answer) -> Answer {
+        let Some(source) = self.source.lock().clone() else { return answer };
+        let kind = match change {
+            Change::Sync { .. } => Kind::Sync,
+            Change::Write { sync, .. } if *sync != Durable::No => Kind::Sync,
+            _ => Kind::Other,
+        };
+        Box::new(move |outcome| {
+            answer(outcome);
+            source.answered_change(kind, begun.elapsed());
+        })
     }
 }

@@ -164,6 +164,7 @@ impl Engine {
                     "bytes_per_s": whole_number(forecast.bytes_per_s),
                     "sent_bytes_per_s": whole_number(forecast.sent_bytes_per_s),
                     "seconds_left": forecast.left.map(|left| left.as_secs()),
+                    "share_percent": (source.share() * 100.0).ceil() as u64,
                     "limit_bytes_per_s": *self.resync_limit.lock(),
                     "started_s_ago": source.begun.elapsed().as_secs_f64(),
                 })

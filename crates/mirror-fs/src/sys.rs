@@ -204,3 +204,11 @@ pub fn protect_process() {
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
 }
+
+/// The calling thread leaves the processor to others by so much.
+pub fn be_nice(niceness: i32) {
+    if niceness != 0 {
+        // SAFETY: no pointers; 0 means the calling thread. A refusal changes nothing that matters.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+    }
+}
