@@ -8,6 +8,7 @@ pub mod disk;
 pub mod generation;
 pub mod message;
 pub mod pace;
+pub mod rescue;
 pub mod tree_identity;
 pub mod units;
 pub mod window;

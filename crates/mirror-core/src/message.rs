@@ -309,6 +309,16 @@ pub enum Welcome {
     },
 }
 
+impl ZoneData<'_> {
+    /// How much of the file it covers.
+    pub fn length(&self) -> u64 {
+        match self {
+            ZoneData::Bytes(bytes) => bytes.len() as u64,
+            ZoneData::Hole(length) => *length,
+        }
+    }
+}
+
 impl Operation<'_> {
     /// Belongs to a resync only.
     pub fn is_resync(&self) -> bool {

@@ -19,6 +19,8 @@ use crate::beside::Beside;
 use crate::calls;
 use crate::engine::Engine;
 use crate::follower::report;
+use crate::rescue::Rescue;
+use crate::rescue_applier::allocated;
 use crate::sys::{self, Handle};
 use crate::tree::Tree;
 
@@ -35,6 +37,8 @@ pub struct Applier {
     open: HashMap<FileId, Arc<OwnedFd>>,
     times: HashMap<FileId, FileTime>,
     pub(crate) resync: crate::apply_resync::Incoming,
+    /// Saves what only this node has, while a resync overwrites it.
+    pub rescue: Option<Box<Rescue>>,
 }
 
 pub enum Opened {
@@ -65,6 +69,7 @@ impl Applier {
             open: HashMap::new(),
             times: HashMap::new(),
             resync: crate::apply_resync::Incoming::default(),
+            rescue: None,
             trees,
         };
         for tree in applier.trees.clone() {
@@ -189,6 +194,7 @@ impl Applier {
         match operation {
             Operation::Write { id, offset, mtime, kill_suid, data, more: _ } => {
                 let fd = self.contents(id)?;
+                self.rescue_contents(&fd, offset, data.len() as u64)?;
                 if write_fully(fd.as_fd(), offset, data)? < data.len() {
                     return Err(io::Error::from_raw_os_error(libc::ENOSPC));
                 }
@@ -201,12 +207,14 @@ impl Applier {
             Operation::Sync { id, data_only } => self.sync(sequence, id, data_only, beside),
             Operation::Truncate { id, size, mtime, kill_suid } => {
                 let fd = self.contents(id)?;
+                self.rescue_contents(&fd, size, u64::MAX)?;
                 truncate(fd.as_fd(), size, kill_suid)?;
                 self.remember_time(id, mtime);
                 Ok(())
             }
             Operation::Allocate { id, mode, offset, length, mtime } => {
                 let fd = self.contents(id)?;
+                self.rescue_contents(&fd, offset, allocated(mode, length))?;
                 let flags = rfs::FallocateFlags::from_bits_retain(mode);
                 calls::fallocate(&fd, flags, offset, length)?;
                 self.remember_time(id, mtime);
@@ -216,7 +224,9 @@ impl Applier {
                 if change.mtime.is_some() {
                     self.forget_time(id);
                 }
-                apply_attributes(self.path_fd(id)?.as_fd(), &change)
+                let path = self.path_fd(id)?;
+                self.rescue_stamp(&path)?;
+                apply_attributes(path.as_fd(), &change)
             }
             Operation::SetXattr { id, name, value, flags } => {
                 apply_xattr(self.path_fd(id)?.as_fd(), name, Some((value, flags)))

@@ -77,6 +77,10 @@ impl Applier {
                 if flags & EXCHANGE == 0 {
                     self.make_way(&new, new_parent, new_name)?;
                 }
+                self.rescue_name(&old, name)?;
+                if flags & EXCHANGE != 0 {
+                    self.rescue_name(&new, new_name)?;
+                }
                 rename(old.as_fd(), name, new.as_fd(), new_name, flags)?;
                 self.set_directory_time(&old, parent_mtime);
                 self.set_directory_time(&new, new_parent_mtime);

@@ -27,7 +27,7 @@ use crate::change::NewNode;
 use crate::follower::report;
 use crate::outbox::read_fully;
 use crate::sys;
-use crate::tree::{kind_of, mtime_of, ASIDE};
+use crate::tree::{kind_of, mtime_of, size_of, ASIDE};
 use crate::xattrs;
 use crate::zone::{checksum, only_hole};
 
@@ -69,9 +69,7 @@ impl Applier {
                 let entries = self.resync.listings.remove(&id).unwrap_or_default();
                 self.make_equal(id, entries)
             }
-            Operation::FileBegin { id, size } => {
-                Ok(calls::ftruncate(self.contents(id)?.as_fd(), size)?)
-            }
+            Operation::FileBegin { id, size } => self.resize(id, size),
             Operation::AskChecksum { id, offset, length } => {
                 let fd = self.contents(id)?;
                 beside.send_checksum(Box::new(move |conn| {
@@ -205,7 +203,7 @@ impl Applier {
         }
     }
 
-    fn aside_directory(&self, id: FileId) -> io::Result<OwnedFd> {
+    pub(crate) fn aside_directory(&self, id: FileId) -> io::Result<OwnedFd> {
         let tree = self.tree(id)?;
         match calls::mkdirat(tree.root_fd(), ASIDE, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -215,11 +213,22 @@ impl Applier {
         Ok(calls::openat(tree.root_fd(), ASIDE, flags, Mode::empty())?)
     }
 
+    /// Gives a file this length, if it has not got it.
+    fn resize(&mut self, id: FileId, size: u64) -> io::Result<()> {
+        let fd = self.contents(id)?;
+        if size_of(fd.as_fd())? != size {
+            self.rescue_contents(&fd, size, u64::MAX)?;
+            calls::ftruncate(fd.as_fd(), size)?;
+        }
+        Ok(())
+    }
+
     /// Moves a name out of the way; a file that has a number can be brought back by it.
     pub(crate) fn set_aside(
         &mut self, directory: &OwnedFd, parent: FileId, name: &[u8], expected: Option<FileId>,
     ) -> io::Result<()> {
         let number = self.number_at(directory, name)?.or(expected);
+        self.rescue_name(directory, name)?;
         let to = self.aside_directory(parent)?;
         loop {
             self.resync.next += 1;
@@ -240,6 +249,7 @@ impl Applier {
 
     fn zone(&mut self, id: FileId, offset: u64, data: ZoneData<'_>) -> io::Result<()> {
         let fd = self.contents(id)?;
+        self.rescue_contents(&fd, offset, data.length())?;
         match data {
             ZoneData::Bytes(bytes) => {
                 if write_fully(fd.as_fd(), offset, bytes)? < bytes.len() {
@@ -261,8 +271,9 @@ impl Applier {
         let path = self.path_fd(id)?;
         let kind = kind_of(calls::fstat(&path)?.st_mode);
         if kind == FileKind::Regular {
-            calls::ftruncate(self.contents(id)?.as_fd(), metadata.size)?;
+            self.resize(id, metadata.size)?;
         }
+        self.rescue_attributes(&path, metadata)?;
         let owner = AttributeChange {
             uid: Some(metadata.uid),
             gid: Some(metadata.gid),
@@ -299,6 +310,7 @@ impl Applier {
                 self.unlearn(id);
             }
         }
+        self.rescue_aside()?;
         for tree in self.trees.clone() {
             let mtime = mtime_of(&calls::fstat(tree.root_fd())?);
             match remove_all(tree.root_fd(), ASIDE.as_bytes()) {

@@ -152,6 +152,19 @@ pub fn utimensat(
     rfs::utimensat(path, name, times, flags)
 }
 
+/// Makes `to` share the blocks of `from`, where the file system can.
+pub fn ficlone(to: impl AsFd, from: impl AsFd) -> Result<()> {
+    at(Effect::RescueWrite)?;
+    rfs::ioctl_ficlone(to, from)
+}
+
+/// Opens what a path descriptor stands for, to read it.
+pub fn open_to_read(path: impl AsFd) -> Result<OwnedFd> {
+    at(Effect::OpenHandle)?;
+    let flags = OFlags::RDONLY | OFlags::NOATIME | OFlags::CLOEXEC;
+    rfs::open(crate::sys::proc_path(path.as_fd()), flags, Mode::empty())
+}
+
 pub fn fsync(fd: impl AsFd) -> Result<()> {
     at(Effect::Sync)?;
     rfs::fsync(fd)

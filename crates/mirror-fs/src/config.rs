@@ -12,6 +12,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::rescue_config::RescueConfig;
+
 /// The file is far below this; more is not read.
 const MAX_BYTES: u64 = 256 << 10;
 /// The top byte of a file's number is its tree; a hello counts trees in one byte.
@@ -79,6 +81,8 @@ pub struct Config {
     /// For tests only: faults may be injected (`effect`); these are armed from the start.
     #[serde(default)]
     pub faults: Option<serde_json::Value>,
+    #[serde(default)]
+    pub rescue: RescueConfig,
 }
 
 /// Why the engine cannot start from this file: one sentence for a person.
@@ -157,6 +161,9 @@ impl Config {
                 "`peer_timeout_ms` is {}; it must be between {least} and {most}.",
                 self.peer_timeout_ms
             ));
+        }
+        if self.rescue.keep == 0 {
+            return Err("`rescue.keep` is 0; at least one rescue must have a place.".into());
         }
         match self.resync_limit_bytes_per_s {
             Some(0) => {

@@ -76,6 +76,13 @@ labels! {
     StateSync,
     StateRename,
     StateSyncDirectory,
+    // What is saved before a resync overwrites it (`rescue_store`).
+    RescueMake,
+    RescueRead,
+    RescueWrite,
+    RescueSync,
+    RescueRename,
+    RescueRemove,
     // The link.
     Accept,
     Dial,

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use crate::calls;
 use crate::conn::{Conn, Filled, Receiver};
 use crate::engine::Engine;
 use crate::mode::Role;
+use crate::rescue::Rescue;
+use crate::rescue_begin::{prepare, pulse, Ready};
 use crate::tls;
 
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
@@ -38,9 +40,12 @@ pub struct Follower {
 }
 
 /// How a link ended, for those who decide what the copy is worth.
+#[derive(Default)]
 struct Session {
     number: u64,
     applied: u64,
+    /// What the primary has been told of `applied`.
+    reported: Arc<AtomicU64>,
     /// A resync of this session has not ended.
     resyncing: bool,
 }
@@ -90,7 +95,8 @@ impl Follower {
 
     fn run(&self, engine: &Arc<Engine>) {
         let mut applier: Option<Applier> = None;
-        let mut session = Session { number: 0, applied: 0, resyncing: false };
+        let mut session = Session::default();
+        let mut rescue = None;
         let mut last_reason = String::new();
         while !self.stopping.load(Ordering::Acquire) {
             let addresses = engine.config.peer_addresses.clone();
@@ -98,7 +104,7 @@ impl Follower {
                 if self.stopping.load(Ordering::Acquire) {
                     break;
                 }
-                match self.dial(engine, address, &mut applier, &mut session) {
+                match self.dial(engine, address, &mut applier, &mut session, &mut rescue) {
                     Ok(()) => break,
                     Err(error) => {
                         let reason = error.to_string();
@@ -123,7 +129,7 @@ impl Follower {
 
     fn dial(
         &self, engine: &Arc<Engine>, address: SocketAddr, applier: &mut Option<Applier>,
-        session: &mut Session,
+        session: &mut Session, rescue: &mut Option<Box<Rescue>>,
     ) -> io::Result<()> {
         let config = &engine.config;
         let tls_config =
@@ -139,8 +145,28 @@ impl Follower {
         conn.send(&[&frame])?;
         let (header, body) = receiver.wait_frame(HANDSHAKE_LIMIT)?;
         let welcome = wire::decode_welcome(&header, &body).map_err(io::Error::other)?;
+        if let Welcome::Resync { relation, .. } = welcome {
+            let left = applier.as_mut().and_then(|applier| applier.rescue.take());
+            *rescue = rescue.take().or(left);
+            let hang_up = || conn.close();
+            match prepare(engine, relation.mirrored(), rescue, &self.stopping, hang_up) {
+                Ok(Ready::Yes(ready)) => *rescue = ready,
+                Ok(Ready::DialAgain) => {
+                    *self.conn.lock() = None;
+                    return Ok(());
+                }
+                Err(text) => return Err(io::Error::other(text)),
+            }
+        }
         let begun = accept(engine, welcome, applier, session).map_err(io::Error::other)?;
         if let Some(applier) = applier {
+            if session.resyncing {
+                applier.rescue = rescue.take();
+                applier
+                    .rescue
+                    .iter_mut()
+                    .for_each(|rescue| rescue.set_alive(pulse(&conn, &session.reported)));
+            }
             let beside = Beside::begin(&conn);
             let why = follow(engine, &conn, &mut receiver, applier, session, &beside);
             tracing::warn!(begun, "the link to the primary ended: {why}");
@@ -199,17 +225,17 @@ fn accept(
         Welcome::InSync { session: number, epoch, .. } => {
             follow(epoch, true)?;
             *applier = Some(Applier::new(engine)?);
-            *session = Session { number, applied: 0, resyncing: false };
+            *session = Session { number, ..Session::default() };
             "in sync"
         }
-        Welcome::Resync { session: number, epoch, reason, relation: _ } => {
+        Welcome::Resync { session: number, epoch, reason, .. } => {
             tracing::info!("a resync into this node begins: {reason}");
             engine.standing.lock().trusted = false;
             follow(epoch, false)?;
             let mut fresh = Applier::new(engine)?;
             fresh.resync.running = true;
             *applier = Some(fresh);
-            *session = Session { number, applied: 0, resyncing: true };
+            *session = Session { number, resyncing: true, ..Session::default() };
             engine.resyncs.fetch_add(1, Ordering::Relaxed);
             "with a resync"
         }
@@ -261,6 +287,7 @@ fn follow(
         let due = unreported > 0 && (!more || unreported >= RUN_MAX);
         if due || reported.elapsed() > SIGN_OF_LIFE_EVERY {
             (reported, reported_up_to) = (Instant::now(), session.applied);
+            session.reported.store(session.applied, Ordering::Release);
             if let Err(error) = report(conn, &Report::Applied { sequence: session.applied }) {
                 return format!("the connection ended: {error}");
             }
@@ -288,6 +315,7 @@ fn perform(
             theirs.current = generation;
             theirs.history = history;
             engine.record(|g| *g = g.adopt(&theirs)).map_err(io::Error::other)?;
+            applier.end_rescue();
             engine.standing.lock().trusted = true;
             session.resyncing = false;
             engine.touch();

@@ -3,8 +3,8 @@
 //! `engine` is the middle. Changes come in through `fuse`, are done on the tree below (`tree`,
 //! `perform`, `names`) and go to the peer through `outbox` and `conn`; the other engine receives
 //! them in `follower` and does them in `apply`. A resync is `source` on one side and `apply_resync`
-//! on the other. Commands come from `control` to `status` and `roles`. All that is decided without
-//! touching the world is in `mirror_core`.
+//! on the other; what it would destroy is saved by `rescue`. Commands come from `control` to
+//! `status` and `roles`. All that is decided without touching the world is in `mirror_core`.
 
 pub mod answer;
 pub mod apply;
@@ -37,6 +37,15 @@ pub mod primary;
 pub mod progress;
 pub mod queue;
 mod reading;
+pub mod rescue;
+mod rescue_applier;
+mod rescue_begin;
+pub mod rescue_config;
+pub mod rescue_extract;
+pub mod rescue_manifest;
+pub mod rescue_read;
+mod rescue_store;
+mod rescue_walk;
 mod resync;
 mod resync_names;
 mod roles;

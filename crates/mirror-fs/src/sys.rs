@@ -35,6 +35,16 @@ impl Handle {
         Handle { kind: 0, length: 0, bytes: [0; HANDLE_BYTES] }
     }
 
+    /// The whole handle in a number, which does not change while the file exists.
+    pub fn identity(&self) -> u128 {
+        let mut bytes = [0; HANDLE_BYTES + 5];
+        bytes[..4].copy_from_slice(&self.kind.to_le_bytes());
+        bytes[4] = self.length;
+        let end = 5 + self.length as usize;
+        bytes[5..end].copy_from_slice(&self.bytes[..self.length as usize]);
+        xxhash_rust::xxh3::xxh3_128(&bytes[..end])
+    }
+
     /// A number that differs when an inode number is used again for another file.
     pub fn generation(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

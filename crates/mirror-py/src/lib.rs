@@ -1,4 +1,4 @@
-//! The border between Python and the engine: three functions, and no logic.
+//! The border between Python and the engine: a few functions, and no logic.
 //!
 //! The interpreter's lock is released before the engine runs, and nothing in the engine calls
 //! Python: no interpreter stands between a FUSE request and its reply.
@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use mirror_core::generation;
-use mirror_fs::generation_json;
+use mirror_fs::{generation_json, rescue_extract as extracting, rescue_read};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,7 +14,9 @@ use pyo3::types::PyDict;
 #[pymodule]
 mod _mirror {
     #[pymodule_export]
-    use super::{compare_generations, run, version};
+    use super::{
+        compare_generations, rescue_delete, rescue_extract, rescue_list, rescue_show, run, version,
+    };
 }
 
 /// Run the engine until it ends; returns the exit code of the process.
@@ -31,6 +33,37 @@ fn compare_generations(
     let mine = generation_from("mine", mine)?;
     let theirs = generation_from("theirs", theirs)?;
     Ok(generation::compare(&mine, &theirs).as_str())
+}
+
+/// The rescues below a module's state directory, as a JSON array.
+#[pyfunction]
+fn rescue_list(py: Python<'_>, state_dir: PathBuf) -> PyResult<String> {
+    answered(py.detach(|| rescue_read::list(&state_dir)))
+}
+
+/// What is in one rescue, as a JSON object with at most `limit` names.
+#[pyfunction]
+fn rescue_show(py: Python<'_>, state_dir: PathBuf, id: String, limit: usize) -> PyResult<String> {
+    answered(py.detach(|| rescue_read::show(&state_dir, &id, limit)))
+}
+
+/// Puts what a rescue holds into a directory that is new or empty; answers what was made.
+#[pyfunction]
+fn rescue_extract(
+    py: Python<'_>, state_dir: PathBuf, id: String, into: PathBuf, with_current: bool,
+) -> PyResult<String> {
+    answered(py.detach(|| extracting::extract(&state_dir, &id, &into, with_current)))
+}
+
+/// Removes a rescue for good.
+#[pyfunction]
+fn rescue_delete(py: Python<'_>, state_dir: PathBuf, id: String) -> PyResult<String> {
+    answered(py.detach(|| rescue_read::delete(&state_dir, &id)))
+}
+
+/// The answer as JSON text; a failure is a sentence in a `ValueError`.
+fn answered(result: std::io::Result<serde_json::Value>) -> PyResult<String> {
+    result.map(|value| value.to_string()).map_err(|e| PyValueError::new_err(e.to_string()))
 }
 
 /// The version of the engine; it must be that of the Python package.
