@@ -29,10 +29,11 @@ RESULTS = ROOT / "bench" / "results" / "latest.json"
 PAGE = ROOT / "docs" / "performance.md"
 # Twofold's subjects: port, and what is special.
 TWOFOLD: dict[str, dict[str, Any]] = {
-    "mount": {"port": 9100, "sync": "write", "alone": True},
-    "twofold_write": {"port": 9101, "sync": "write"},
-    "twofold_plain": {"port": 9102, "sync": "write", "plain": True},
-    "twofold_fsync": {"port": 9103, "sync": "fsync"},
+    "mount": {"port": 9100, "alone": True},
+    "twofold_write": {"port": 9101},
+    "twofold_direct": {"port": 9102, "cache": "none"},
+    "twofold_plain": {"port": 9103, "flow_encryption": "off"},
+    "twofold_fsync": {"port": 9104, "sync": "fsync"},
 }
 SUBJECTS = ("bare", *TWOFOLD, "gluster")
 

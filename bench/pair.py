@@ -1,7 +1,6 @@
 """Two `twofold-mirror` engines without a daemon: driven by their control sockets, as it would.
 
-Each subject is a pair of its own: the mount alone (no peer), `sync = "write"`,
-`sync = "write"` with `flow_encryption = "off"`, `sync = "fsync"`.
+Each subject is a pair of its own: the mount alone (no peer), and pairs with different options.
 The contract is docs/internals/interfaces.md.
 """
 
@@ -30,17 +29,15 @@ class Engine:
         node: Node,
         peer: Node,
         place: Path,
-        sync: str,
         tls: dict[str, str],
         port: int,
-        *,
-        plain: bool,
+        options: dict[str, str],
     ) -> None:
         self.node = node
         self.tree = node.disk / place.name
         self._place = place / node.name
         self._process: subprocess.Popen[bytes] | None = None
-        self._config = {
+        self._config: dict[str, Any] = {
             "module": place.name,
             "cluster": CLUSTER,
             "node": node.name,
@@ -51,11 +48,10 @@ class Engine:
             "listen": [f"{node.address}:{port}"],
             "peer_addresses": [f"{peer.address}:{port}"],
             "tls": tls,
-            "sync": sync,
-            "flow_encryption": "off" if plain else "on",
+            "sync": "write",
             "peer_timeout_ms": 10000,
             "resync_limit_bytes_per_s": None,
-        }
+        } | options
 
     def start(self) -> None:
         for folder in (self._place, self.tree, Path(str(self._config["state_dir"]))):
@@ -128,15 +124,14 @@ class Twofold:
         place: Path,
         nodes: dict[str, Node],
         tls: dict[str, dict[str, str]],
-        sync: str,
         port: int,
         *,
         alone: bool = False,
-        plain: bool = False,
+        **options: str,
     ) -> None:
         self._alone = alone
-        self._a = Engine(nodes["a"], nodes["b"], place, sync, tls["a"], port, plain=plain)
-        self._b = Engine(nodes["b"], nodes["a"], place, sync, tls["b"], port, plain=plain)
+        self._a = Engine(nodes["a"], nodes["b"], place, tls["a"], port, options)
+        self._b = Engine(nodes["b"], nodes["a"], place, tls["b"], port, options)
         self.path = self._a.tree
 
     def start(self) -> None:

@@ -47,13 +47,16 @@ class Stage:
     bare: Path
 
 
-@pytest.fixture(scope="module", params=["write", "fsync"])
+OPTIONS = {"write": {}, "fsync": {"sync": "fsync"}, "direct": {"cache": "none"}}
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
 def stage(request: pytest.FixtureRequest, module_home: Path) -> Iterator[Stage]:
-    """One pair for all operations of a policy; each has a directory of its own."""
+    """One pair for all operations of a way to mount; each has a directory of its own."""
     home = module_home / request.param
     bare = home / "bare"
     bare.mkdir(parents=True)
-    pair = Pair(home, sync=request.param)
+    pair = Pair(home, **OPTIONS[request.param])
     try:
         pair.start()
         yield Stage(pair, bare)

@@ -30,6 +30,16 @@ pub enum SyncPolicy {
     Fsync,
 }
 
+/// Whether the kernel keeps contents of files in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CachePolicy {
+    #[default]
+    Kernel,
+    /// Each read and write comes to the engine; several may write to one file at the same time.
+    None,
+}
+
 /// Whether the flow between the nodes is encrypted. The peer is authenticated either way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,6 +83,8 @@ pub struct Config {
     pub sync: SyncPolicy,
     #[serde(default)]
     pub flow_encryption: FlowEncryption,
+    #[serde(default)]
+    pub cache: CachePolicy,
     pub peer_timeout_ms: u64,
     pub resync_limit_bytes_per_s: Option<u64>,
     /// Paths that must exist in each tree before the engine starts (`identity`).
@@ -138,6 +150,13 @@ impl Config {
                 "`node` and `peer` are both {:?}; they are two servers.",
                 self.node
             ));
+        }
+        if self.sync == SyncPolicy::Fsync && self.cache == CachePolicy::None {
+            return Err(
+                "`sync` is \"fsync\", which keeps writes in the kernel's cache, but `cache` \
+                        is \"none\"."
+                    .into(),
+            );
         }
         self.check_trees()?;
         for path in &self.require {

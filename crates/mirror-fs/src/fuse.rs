@@ -185,11 +185,11 @@ impl fuser::Filesystem for Mounted {
         let name = Cow::Borrowed(name.as_bytes());
         let change = Change::Create { parent: parent.0, name, mode, flags, creator };
         let engine = self.engine.clone();
+        let cached = self.cache_mode();
         self.submit(change, move |outcome| match outcome {
             Ok(Done::Created { stat, generation, file }) => {
                 let generation = Generation(engine.shown_generation(generation, &stat));
                 let attr = attributes(&stat, false);
-                let cached = FopenFlags::FOPEN_KEEP_CACHE;
                 reply.created(&REMEMBER, &attr, generation, FileHandle(file), cached);
             }
             Ok(_) => reply.error(Errno::EIO),

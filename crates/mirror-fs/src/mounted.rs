@@ -21,6 +21,7 @@ use mirror_core::units::FileTime;
 use crate::answer::{Done, Outcome};
 use crate::attributes::attributes;
 use crate::change::{Change, NewNode};
+use crate::config::CachePolicy;
 use crate::engine::Engine;
 use crate::mode::Role;
 use crate::tree::Tree;
@@ -89,11 +90,16 @@ impl Mounted {
         }
     }
 
+    /// The same for all files of a primary: a cached reader beside a direct writer could keep an
+    /// old page. A secondary has readers only, and keeps nothing.
     pub fn cache_mode(&self) -> FopenFlags {
-        if self.primary() {
-            FopenFlags::FOPEN_KEEP_CACHE
-        } else {
-            FopenFlags::FOPEN_DIRECT_IO
+        match (self.primary(), self.engine.config.cache) {
+            (true, CachePolicy::Kernel) => FopenFlags::FOPEN_KEEP_CACHE,
+            // Or the kernel lets one writer of a file wait for another's answer.
+            (true, CachePolicy::None) => {
+                FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES
+            }
+            (false, _) => FopenFlags::FOPEN_DIRECT_IO,
         }
     }
 

@@ -98,6 +98,12 @@ def _replication(q: Question) -> Iterator[Problem]:
             'Add [replication] with directories = ["/srv/DATA"].',
         )
         return
+    if section.sync == "fsync" and section.cache == "none":
+        yield Problem(
+            ("replication", "cache"),
+            'sync = "fsync" keeps writes in the kernel\'s cache, so cache = "none" cannot be',
+            'Leave one of the two out; for speed with sync = "write", cache = "none" is enough.',
+        )
     port, path = section.port, ("replication", "port")
     if port is None:
         free = next_port(q.others)

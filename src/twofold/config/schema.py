@@ -217,6 +217,10 @@ class Replication(Section):
         "write",
         description="write: each write is on both nodes when it returns; fsync: each fsync is",
     )
+    cache: Literal["kernel", "none"] = Field(
+        "kernel",
+        description="none: for databases and images of volumes, which have a cache of their own",
+    )
     flow_encryption: Literal["on", "off"] = Field(
         "on",
         description="off: for a cable of its own only; who can touch it can read and change data",

@@ -182,3 +182,10 @@ def test_what_is_required_lies_below_the_directory(wanted: str, sentence: str) -
     (found,) = sentences(text)
     assert sentence in found
     assert sentences(MODULE.replace("port = 9100", 'port = 9100\nrequire = ["a/b"]')) == []
+
+
+def test_the_kernels_cache_is_needed_for_fsync() -> None:
+    text = MODULE.replace("port = 9100", 'port = 9100\ncache = "none"')
+    assert sentences(text) == []
+    (found,) = sentences(text.replace("cache =", 'sync = "fsync"\ncache ='))
+    assert 'cache = "none" cannot be' in found
