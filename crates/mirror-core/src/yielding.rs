@@ -9,8 +9,8 @@
 //!
 //! What is held: on average a change takes no more than twice its quiet time, and no more than one
 //! in a hundred takes longer than two and a half times what the slowest of a hundred take in quiet.
-//! That leaves room to the promise, which is three times. A little less than a hundredth of the time
-//! is always used: a resync has to end, and what happens so seldom is within the promise.
+//! That leaves room to the promise, which is three times. A little less than a hundredth of the
+//! time is always used: a resync has to end, and what happens so seldom is within the promise.
 //!
 //! Syncs and other changes are judged apart: they take times that do not compare.
 //!
