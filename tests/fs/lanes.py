@@ -48,7 +48,7 @@ class Lane:
     def restart_as_second(self, engine: Engine) -> None:
         engine.kill()
         engine.start()
-        engine.command("become_secondary", epoch=self.pair.next_epoch())
+        engine.command("become_secondary", epoch=self.pair.epoch)
 
     def whole_again(self) -> None:
         """Both copies come to be identical, and have every acknowledged write."""

@@ -18,7 +18,6 @@ use crate::below::{apply_attributes, apply_times, apply_xattr, drop_suid, trunca
 use crate::beside::Beside;
 use crate::calls;
 use crate::engine::Engine;
-use crate::follower::report;
 use crate::rescue::Rescue;
 use crate::rescue_applier::allocated;
 use crate::sys::{self, Handle};
@@ -263,10 +262,13 @@ impl Applier {
                 Opened::Own(sys::open_handle(tree.root_fd(), handle, libc::O_RDONLY)?)
             }
         };
-        beside.send(Box::new(move |conn| {
-            let synced = if data_only { calls::fdatasync(&fd) } else { calls::fsync(&fd) };
-            let errno = synced.err().map_or(0, |e| e.raw_os_error());
-            report(conn, &Report::Synced { sequence, errno })
+        beside.send(Box::new(move || {
+            if data_only {
+                calls::fdatasync(&fd)?;
+            } else {
+                calls::fsync(&fd)?;
+            }
+            Ok(Report::Synced { sequence, errno: 0 })
         }))
     }
 }

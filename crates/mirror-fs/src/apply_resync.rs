@@ -24,7 +24,6 @@ use crate::below::{
 use crate::beside::Beside;
 use crate::calls;
 use crate::change::NewNode;
-use crate::follower::report;
 use crate::outbox::read_fully;
 use crate::sys;
 use crate::tree::{kind_of, mtime_of, size_of, ASIDE};
@@ -72,9 +71,9 @@ impl Applier {
             Operation::FileBegin { id, size } => self.resize(id, size),
             Operation::AskChecksum { id, offset, length } => {
                 let fd = self.contents(id)?;
-                beside.send_checksum(Box::new(move |conn| {
+                beside.send_checksum(Box::new(move || {
                     let (checksum, holes_only) = checksum_of(fd.as_fd(), offset, length)?;
-                    report(conn, &Report::Checksum { id, offset, length, checksum, holes_only })
+                    Ok(Report::Checksum { id, offset, length, checksum, holes_only })
                 }))
             }
             Operation::Zone { id, offset, data } => self.zone(id, offset, data),

@@ -9,9 +9,12 @@ use std::io;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
 
+use mirror_core::message::Report;
 use parking_lot::Mutex;
 
 use crate::conn::Conn;
+use crate::engine::Engine;
+use crate::follower::{fail, report};
 use crate::primary::spawn;
 use crate::sys;
 
@@ -21,7 +24,9 @@ const QUEUE: usize = 256;
 /// Of threads that should not be in anybody's way.
 const CHECKSUM_NICENESS: i32 = 10;
 
-pub type Job = Box<dyn FnOnce(&Conn) -> io::Result<()> + Send>;
+/// Its error is one of this node's disk: what a sync could not bring there may be lost at any time,
+/// so this is a copy no more.
+pub type Job = Box<dyn FnOnce() -> io::Result<Report> + Send>;
 
 pub struct Beside {
     syncs: SyncSender<Job>,
@@ -30,10 +35,10 @@ pub struct Beside {
 
 impl Beside {
     /// The threads end with what this returns.
-    pub fn begin(conn: &Arc<Conn>) -> Beside {
+    pub fn begin(engine: &Arc<Engine>, conn: &Arc<Conn>) -> Beside {
         Beside {
-            syncs: begin(conn, "sync", SYNC_THREADS, 0),
-            checksums: begin(conn, "checksum", CHECKSUM_THREADS, CHECKSUM_NICENESS),
+            syncs: begin((engine, conn), "sync", SYNC_THREADS, 0),
+            checksums: begin((engine, conn), "checksum", CHECKSUM_THREADS, CHECKSUM_NICENESS),
         }
     }
 
@@ -47,18 +52,21 @@ impl Beside {
     }
 }
 
-fn begin(conn: &Arc<Conn>, name: &str, threads: usize, niceness: i32) -> SyncSender<Job> {
+fn begin(
+    (engine, conn): (&Arc<Engine>, &Arc<Conn>), name: &str, threads: usize, niceness: i32,
+) -> SyncSender<Job> {
     let (sender, receiver) = sync_channel::<Job>(QUEUE);
     let receiver: Arc<Mutex<Receiver<Job>>> = Arc::new(Mutex::new(receiver));
     for _ in 0..threads {
-        let (receiver, conn) = (receiver.clone(), conn.clone());
+        let (receiver, engine, conn) = (receiver.clone(), engine.clone(), conn.clone());
         spawn(name, move || {
             sys::be_nice(niceness);
             loop {
                 let job = receiver.lock().recv();
                 match job {
                     Ok(job) => {
-                        if job(&conn).is_err() {
+                        let told = job().map_err(|e| io::Error::other(fail(&engine, &conn, 0, &e)));
+                        if told.and_then(|told| report(&conn, &told)).is_err() {
                             conn.close();
                         }
                     }

@@ -34,6 +34,9 @@ use crate::tree::{Inode, Place, Tree};
 /// Data of frozen writes that is kept in memory; beyond it the writer's thread waits instead.
 const PARKED_MAX: usize = 4096;
 
+/// The one failure that is not this node's.
+pub const PEER_FAILED: &str = "peer_apply";
+
 /// Facts of the link and the disk, for the status.
 #[derive(Default)]
 pub struct Facts {
@@ -152,7 +155,7 @@ impl Engine {
                     let remainder = self.perform(&mode, tree, change, answer);
                     drop(mode);
                     if !matches!(remainder, Remainder::Nothing) {
-                        remainder.run();
+                        remainder.run(self);
                     }
                     return;
                 }
@@ -267,7 +270,8 @@ impl Engine {
     /// A fact for the control plane: this node, or the peer's copy, failed.
     pub fn note_failed(&self, what: &'static str, text: &str) {
         let mut facts = self.facts.lock();
-        if facts.failed.is_none() {
+        let only_peer = facts.failed.as_ref().is_none_or(|(before, _)| *before == PEER_FAILED);
+        if only_peer && (what != PEER_FAILED || facts.failed.is_none()) {
             tracing::error!(what, "{text}");
             facts.failed = Some((what, text.to_owned()));
             drop(facts);

@@ -167,7 +167,7 @@ impl Follower {
                     .iter_mut()
                     .for_each(|rescue| rescue.set_alive(pulse(&conn, &session.reported)));
             }
-            let beside = Beside::begin(&conn);
+            let beside = Beside::begin(engine, &conn);
             let why = follow(engine, &conn, &mut receiver, applier, session, &beside);
             tracing::warn!(begun, "the link to the primary ended: {why}");
             applier.settle_times();
@@ -277,8 +277,7 @@ fn follow(
             engine.applied.operations.fetch_add(1, Ordering::Relaxed);
             engine.applied.bytes.fetch_add(u64::from(header.body_bytes), Ordering::Relaxed);
             if let Err(error) = perform(engine, applier, session, sequence, operation, beside) {
-                let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                return fail(engine, conn, sequence, errno, error.to_string());
+                return fail(engine, conn, sequence, &error);
             }
             session.applied = session.applied.max(sequence);
         }
@@ -340,7 +339,8 @@ pub fn report(conn: &Conn, report: &Report) -> io::Result<()> {
 }
 
 /// This copy could not follow: it is not a copy any more until a resync has ended.
-fn fail(engine: &Engine, conn: &Conn, sequence: u64, errno: i32, text: String) -> String {
+pub(crate) fn fail(engine: &Engine, conn: &Conn, sequence: u64, error: &io::Error) -> String {
+    let (errno, text) = (error.raw_os_error().unwrap_or(libc::EIO), error.to_string());
     tracing::error!(sequence, errno, "cannot apply: {text}");
     engine.standing.lock().trusted = false;
     let recorded = engine.record(|g| g.sync_target = true);

@@ -24,7 +24,7 @@ use crate::attributes::{attributes, entry_kind};
 use crate::calls;
 use crate::change::{Change, Durable, NewNode};
 use crate::config::SyncPolicy;
-use crate::mounted::{answer_xattr, empty, errno, time_of, Mounted, REMEMBER, WANTED};
+use crate::mounted::{empty, time_of, Mounted, REMEMBER, WANTED};
 use crate::reading;
 use crate::tree::kind_of;
 
@@ -58,7 +58,7 @@ impl fuser::Filesystem for Mounted {
                 let attr = attributes(&stat, is_root);
                 reply.entry(&self.remember(), &attr, generation);
             }
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -74,7 +74,7 @@ impl fuser::Filesystem for Mounted {
         };
         match stat {
             Ok(stat) => reply.attr(&self.remember(), &attributes(&stat, ino == INodeNo::ROOT)),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -101,7 +101,7 @@ impl fuser::Filesystem for Mounted {
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
         match reading::read_link(&self.tree, ino.0) {
             Ok(target) => reply.data(&target),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -173,7 +173,7 @@ impl fuser::Filesystem for Mounted {
         });
         match opened {
             Ok(number) => reply.opened(FileHandle(number), self.cache_mode()),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -203,14 +203,14 @@ impl fuser::Filesystem for Mounted {
     ) {
         let file = match self.engine.files.file(fh.0) {
             Ok(file) => file,
-            Err(error) => return reply.error(errno(&error)),
+            Err(error) => return reply.error(self.errno(&error)),
         };
         reading::with_buffer(size as usize, |buffer| {
             match crate::outbox::read_fully(file.fd.as_fd(), offset, buffer) {
                 Ok(count) => reply.data(&buffer[..count]),
                 Err(error) => {
                     let _ = self.engine.failure(&error);
-                    reply.error(errno(&error));
+                    reply.error(self.errno(&error));
                 }
             }
         });
@@ -270,7 +270,7 @@ impl fuser::Filesystem for Mounted {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         match reading::open_directory(&self.engine, &self.tree, ino.0) {
             Ok(number) => reply.opened(FileHandle(number), FopenFlags::empty()),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -284,7 +284,7 @@ impl fuser::Filesystem for Mounted {
         });
         match read {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -302,7 +302,7 @@ impl fuser::Filesystem for Mounted {
         });
         match read {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -335,7 +335,7 @@ impl fuser::Filesystem for Mounted {
                 s.f_namemax as u32,
                 s.f_frsize as u32,
             ),
-            Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
+            Err(error) => reply.error(self.errno(&error.into())),
         }
     }
 
@@ -358,12 +358,12 @@ impl fuser::Filesystem for Mounted {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        answer_xattr(reply, size, reading::get_xattr(&self.tree, ino.0, name.as_bytes()));
+        self.answer_xattr(reply, size, reading::get_xattr(&self.tree, ino.0, name.as_bytes()));
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let trusted = req.uid() == ROOT_UID;
-        answer_xattr(reply, size, reading::list_xattr(&self.tree, ino.0, trusted));
+        self.answer_xattr(reply, size, reading::list_xattr(&self.tree, ino.0, trusted));
     }
 
     fn fallocate(
@@ -393,7 +393,7 @@ impl fuser::Filesystem for Mounted {
         });
         match found {
             Ok(position) => reply.offset(position as i64),
-            Err(error) => reply.error(errno(&error)),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 }

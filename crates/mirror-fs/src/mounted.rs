@@ -50,10 +50,6 @@ pub struct Mounted {
     pub tree: Arc<Tree>,
 }
 
-pub fn errno(error: &io::Error) -> Errno {
-    Errno::from_i32(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
 pub fn empty(reply: ReplyEmpty) -> impl FnOnce(Outcome) + Send {
     move |outcome| match outcome {
         Ok(_) => reply.ok(),
@@ -87,6 +83,20 @@ impl Mounted {
             }
             Ok(_) => reply.error(Errno::EIO),
             Err(number) => reply.error(Errno::from_i32(number)),
+        }
+    }
+
+    /// An error for the kernel; one of the disk is also a fact for the control plane.
+    pub fn errno(&self, error: &io::Error) -> Errno {
+        Errno::from_i32(self.engine.failure(error))
+    }
+
+    pub fn answer_xattr(&self, reply: ReplyXattr, size: u32, value: io::Result<Vec<u8>>) {
+        match value {
+            Ok(value) if size == 0 => reply.size(value.len() as u32),
+            Ok(value) if value.len() <= size as usize => reply.data(&value),
+            Ok(_) => reply.error(Errno::ERANGE),
+            Err(error) => reply.error(self.errno(&error)),
         }
     }
 
@@ -129,14 +139,5 @@ pub fn time_of(time: TimeOrNow) -> FileTime {
             let nanoseconds = before.subsec_nanos();
             FileTime { seconds: -(before.as_secs() as i64), nanoseconds }
         }
-    }
-}
-
-pub fn answer_xattr(reply: ReplyXattr, size: u32, value: io::Result<Vec<u8>>) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() <= size as usize => reply.data(&value),
-        Ok(_) => reply.error(Errno::ERANGE),
-        Err(error) => reply.error(errno(&error)),
     }
 }

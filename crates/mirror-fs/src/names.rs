@@ -62,7 +62,7 @@ impl Engine {
         match named {
             Ok((done, true)) => self.settle(Ok(done), answer),
             Ok((done, false)) => Reply::Alone(answer, Ok(done)).give(),
-            Err(error) => answer(self.failure(&error)),
+            Err(error) => answer(Err(self.failure(&error))),
         }
     }
 

@@ -12,7 +12,7 @@ use mirror_core::units::FileTime;
 use parking_lot::MutexGuard;
 use rustix::fs as rfs;
 
-use crate::answer::{errno_of, Answer, Done, Join, Outcome, Reply};
+use crate::answer::{errno_of, Answer, Done, Join, Reply};
 use crate::below::{apply_attributes, apply_xattr, drop_suid, truncate, write_fully};
 use crate::calls;
 use crate::change::{Change, Durable};
@@ -37,14 +37,18 @@ pub enum SyncFd {
 }
 
 impl Remainder {
-    pub fn run(self) {
+    pub fn run(self, engine: &Engine) {
         if let Remainder::Sync { fd, data_only, join } = self {
             let fd = match &fd {
                 SyncFd::File(file) => file.fd.as_fd(),
                 SyncFd::Own(fd) => fd.as_fd(),
             };
             let synced = if data_only { calls::fdatasync(fd) } else { calls::fsync(fd) };
-            join.part_done(synced.err().map_or(0, |e| e.raw_os_error()));
+            join.part_done(synced.err().map_or(0, |error| {
+                // What was written before may be lost here, and the other node has it.
+                engine.standing.lock().trusted = false;
+                engine.failure(&error.into())
+            }));
         }
     }
 }
@@ -91,17 +95,20 @@ impl Engine {
     pub(crate) fn settle(&self, done: io::Result<Done>, answer: Answer) {
         match done {
             Ok(done) => self.outbox.put(&Operation::Ping, Some(Reply::Alone(answer, Ok(done)))),
-            Err(error) => answer(self.failure(&error)),
+            Err(error) => answer(Err(self.failure(&error))),
         }
     }
 
     /// An errno for the application; errors of the disk are also a fact for the control plane.
-    pub(crate) fn failure(&self, error: &io::Error) -> Outcome {
+    pub(crate) fn failure(&self, error: &io::Error) -> i32 {
         let errno = errno_of(error);
-        if errno == libc::EIO {
-            self.note_failed("io_error", &format!("the disk of this node failed: {error}"));
-        }
-        Err(errno)
+        let what = match errno {
+            libc::EIO | libc::EUCLEAN => "io_error",
+            libc::EROFS => "read_only",
+            _ => return errno,
+        };
+        self.note_failed(what, &format!("the disk of this node failed: {error}"));
+        errno
     }
 
     /// Locks the order of a file that the secondary knows by its number, if it can.
@@ -155,7 +162,7 @@ impl Engine {
         let (inode, file) = match self.open_inode(tree, number, write.file) {
             Ok(found) => found,
             Err(error) => {
-                answer(self.failure(&error));
+                answer(Err(self.failure(&error)));
                 return Remainder::Nothing;
             }
         };
@@ -172,7 +179,7 @@ impl Engine {
                 Err(_) if written > 0 => break,
                 Err(error) => {
                     drop(mark);
-                    answer(self.failure(&error));
+                    answer(Err(self.failure(&error)));
                     return Remainder::Nothing;
                 }
             };
@@ -251,7 +258,7 @@ impl Engine {
         let (inode, fd) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                answer(self.failure(&error));
+                answer(Err(self.failure(&error)));
                 return Remainder::Nothing;
             }
         };

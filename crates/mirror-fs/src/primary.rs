@@ -16,7 +16,7 @@ use rustls::ServerConnection;
 
 use crate::conn::{Conn, Filled, Receiver};
 use crate::effect::{self, Effect};
-use crate::engine::{fresh_number, Engine};
+use crate::engine::{fresh_number, Engine, PEER_FAILED};
 use crate::mode::{Gate, Role};
 use crate::source::Source;
 use crate::tls;
@@ -241,7 +241,8 @@ fn attach(
     facts.link_up = true;
     facts.peer_up_to_date = in_sync;
     facts.refused = None;
-    facts.failed = None;
+    // What failed on this node has not come right because the other is back.
+    facts.failed.take_if(|(what, _)| *what == PEER_FAILED);
     drop(facts);
     if !in_sync {
         source.start(engine.clone());
@@ -296,12 +297,12 @@ fn heard(engine: &Arc<Engine>, session: u64, report: Report) -> Option<String> {
         Report::Synced { sequence, errno: 0 } => engine.outbox.synced(session, sequence),
         Report::Synced { errno, .. } => {
             let text = format!("the secondary's disk failed to sync (errno {errno})");
-            engine.note_failed("peer_apply", &text);
+            engine.note_failed(PEER_FAILED, &text);
             return Some(text);
         }
         Report::Failed { errno, text, .. } => {
             let text = format!("the secondary could not follow: {text} (errno {errno})");
-            engine.note_failed("peer_apply", &text);
+            engine.note_failed(PEER_FAILED, &text);
             return Some(text);
         }
         Report::Checksum { id, offset, length, checksum, holes_only } => {

@@ -11,7 +11,7 @@ use mirror_core::units::Epoch;
 
 use crate::answer::Reply;
 use crate::control::Refusal;
-use crate::engine::{fresh_number, Engine};
+use crate::engine::{fresh_number, Engine, PEER_FAILED};
 use crate::follower::Follower;
 use crate::mode::{Gate, Role};
 use std::sync::Arc;
@@ -81,7 +81,11 @@ impl Engine {
                 self.outbox.expect();
             }
         }
-        self.facts.lock().peer_up_to_date = false;
+        {
+            let mut facts = self.facts.lock();
+            facts.peer_up_to_date = false;
+            facts.failed = None;
+        }
         self.drop_caches();
         self.release_parked();
         self.touch();
@@ -198,9 +202,11 @@ impl Engine {
         let mut facts = self.facts.lock();
         facts.link_up = false;
         facts.peer_up_to_date = false;
+        // After an error of the disk this copy may lack what the other node has.
+        let sound = facts.failed.as_ref().is_none_or(|(what, _)| *what == PEER_FAILED);
         drop(facts);
         if attached {
-            self.standing.lock().trusted = true;
+            self.standing.lock().trusted = sound;
             self.record(|g| *g = g.shared()).map_err(disk_failed)?;
         }
         tracing::info!(epoch, attached, "handed over");
