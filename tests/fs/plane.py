@@ -7,6 +7,7 @@ told that its copy is outdated, and the primary goes on alone. As the daemon doe
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 from tests.fs.engines import Engine, Pair, Refused
@@ -46,9 +47,7 @@ class Plane:
 
     def _go_alone(self) -> None:
         epoch = self.pair.next_epoch()
-        try:
+        with suppress(OSError, Refused, ValueError):  # it may be lost in every way
             self.second.command("outdate", timeout_s=1, epoch=epoch)
-        except (OSError, Refused, ValueError):
-            pass  # it is lost in every way
         self.primary.command("continue_alone", timeout_s=10, epoch=epoch)
         self.went_alone += 1

@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FREEZE_LIMIT_S = PEER_TIMEOUT_MS / 1000 + 2.0
 EIO: Any = {"fail": {"errno": errno.EIO}}
 
-# Who passes a label: p, s: primary and second, live; P, S: in a resync; A: at a change of role; 0: before anything is
-# served. In capitals only what is not passed live.
+# Who passes a label: p, s: primary and second, live; P, S: in a resync (told only where it is not
+# passed live); A: at a change of role; 0: before anything is served.
 TABLE: dict[str, str] = {
     "open_root": "0",
     "open_handle": "ps",

@@ -116,6 +116,11 @@ impl<T> Window<T> {
         })
     }
 
+    /// The syncs that wait, in the order of the sequence.
+    pub fn syncs(&self) -> impl Iterator<Item = &T> {
+        self.syncs.values().map(|waiting| &waiting.item)
+    }
+
     /// Empties the window for a new session, whose sequence starts again; in order.
     pub fn take_all(&mut self) -> Vec<(Sequence, T)> {
         let window = std::mem::take(self);

@@ -5,7 +5,8 @@
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::fs::Stat;
@@ -53,6 +54,8 @@ impl Reply {
 
 /// Answers once when several parts are done; the first error wins.
 pub struct Join {
+    begun: Instant,
+    here: OnceLock<Duration>,
     left: AtomicU8,
     errno: AtomicI32,
     answer: Mutex<Option<(Answer, Done)>>,
@@ -61,10 +64,25 @@ pub struct Join {
 impl Join {
     pub fn new(parts: u8, answer: Answer, done: Done) -> Arc<Join> {
         Arc::new(Join {
+            begun: Instant::now(),
+            here: OnceLock::new(),
             left: AtomicU8::new(parts),
             errno: AtomicI32::new(0),
             answer: Mutex::new(Some((answer, done))),
         })
+    }
+
+    /// This node's part is done.
+    pub fn done_here(&self, errno: i32) {
+        let _ = self.here.set(self.begun.elapsed());
+        self.part_done(errno);
+    }
+
+    /// The other node has had as long as this one needed, and then again as long and `limit`, since
+    /// it was asked or (over a new connection) asked again.
+    pub fn is_overdue(&self, asked_again: Instant, limit: Duration) -> bool {
+        let Some(here) = self.here.get() else { return false };
+        asked_again.max(self.begun + *here).elapsed() > *here + limit
     }
 
     pub fn part_done(&self, errno: i32) {

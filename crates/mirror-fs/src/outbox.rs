@@ -13,6 +13,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mirror_core::message::{Operation, ZoneData};
 use mirror_core::units::{FileId, FileTime, Sequence};
@@ -202,6 +203,15 @@ impl Outbox {
         if let Some(reply) = done.and_then(|waiting| waiting.reply) {
             reply.give();
         }
+    }
+
+    /// Does a sync wait for the secondary's disk longer than can be? It may hang while the stream
+    /// goes on beside it.
+    pub fn sync_is_overdue(&self, asked_again: Instant, limit: Duration) -> bool {
+        self.book.lock().window.syncs().any(|waiting| match &waiting.reply {
+            Some(Reply::Joined(join)) => join.is_overdue(asked_again, limit),
+            _ => false,
+        })
     }
 
     /// Operations that wait for the secondary.

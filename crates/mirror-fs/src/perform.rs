@@ -44,7 +44,7 @@ impl Remainder {
                 SyncFd::Own(fd) => fd.as_fd(),
             };
             let synced = if data_only { calls::fdatasync(fd) } else { calls::fsync(fd) };
-            join.part_done(synced.err().map_or(0, |error| {
+            join.done_here(synced.err().map_or(0, |error| {
                 // What was written before may be lost here, and the other node has it.
                 engine.standing.lock().trusted = false;
                 engine.failure(&error.into())

@@ -256,7 +256,8 @@ fn attach(
 /// Hears the secondary until the link is lost; returns why.
 fn hear(engine: &Arc<Engine>, session: u64, conn: &Arc<Conn>, receiver: &mut Receiver) -> String {
     let limit_ms = engine.config.peer_timeout_ms;
-    let mut pinged = Instant::now();
+    let begun = Instant::now();
+    let mut pinged = begun;
     loop {
         loop {
             match receiver.next_frame() {
@@ -283,6 +284,9 @@ fn hear(engine: &Arc<Engine>, session: u64, conn: &Arc<Conn>, receiver: &mut Rec
         if pinged.elapsed() > PING_EVERY {
             pinged = Instant::now();
             engine.outbox.ping();
+            if engine.outbox.sync_is_overdue(begun, Duration::from_millis(limit_ms)) {
+                return format!("a sync of the secondary's disk takes {limit_ms} ms too long");
+            }
         }
     }
 }
