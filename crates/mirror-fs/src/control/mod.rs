@@ -24,7 +24,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Map, Value};
 
-pub use request::{Refusal, Request};
+pub use request::{parse, Asked, Refusal, Request};
 
 /// Clients beyond this are refused with a reason.
 pub const MAX_CLIENTS: usize = 32;
