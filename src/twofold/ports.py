@@ -110,6 +110,22 @@ class MirrorPort(Protocol):
         ...
 
 
+class RescuePort(Protocol):
+    """What was saved of a module's data on this node before a resync overwrote it."""
+
+    async def list(self) -> Sequence[Mapping[str, Any]]: ...
+
+    async def show(self, rescue: str, limit: int) -> Mapping[str, Any]: ...
+
+    async def extract(self, rescue: str, into: str, with_current: bool) -> Mapping[str, Any]:
+        """Puts it together in a directory that is new or empty, never over the live one."""
+        ...
+
+    async def delete(self, rescue: str) -> Mapping[str, Any]:
+        """For good. All raise `CommandRefused` with what is wrong and where."""
+        ...
+
+
 class ArbiterPort(Protocol):
     """Who rules when the nodes have lost each other: witnesses, or addresses that must answer."""
 

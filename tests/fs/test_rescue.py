@@ -290,7 +290,7 @@ def test_without_room_nothing_more_is_overwritten(pair: Pair) -> None:
     winner, loser = diverged(pair, 400_000, 5)
     loser.wait_until(lambda: loser.status()["failed"] is not None)
     text = loser.status()["failed"]["text"]
-    assert "rescue.limit" in text and "go_on" in text
+    assert "rescue_limit" in text and "go_on" in text
     assert not winner.status()["peer_up_to_date"]
     (rescue,) = rescues(loser)
     assert rescue["state"] == "incomplete" and rescue["files"] > 0

@@ -44,6 +44,8 @@ pub struct Facts {
     pub peer_up_to_date: bool,
     pub refused: Option<String>,
     pub failed: Option<(&'static str, String)>,
+    /// The rescue that is being filled.
+    pub rescuing: Option<String>,
     pub stopping: bool,
     /// What was said last of a connection that came to nothing.
     pub said: Option<String>,

@@ -125,6 +125,7 @@ impl Follower {
         if let Some(mut applier) = applier {
             applier.settle_times();
         }
+        engine.facts.lock().rescuing = None;
     }
 
     fn dial(
@@ -162,10 +163,10 @@ impl Follower {
         if let Some(applier) = applier {
             if session.resyncing {
                 applier.rescue = rescue.take();
-                applier
-                    .rescue
-                    .iter_mut()
-                    .for_each(|rescue| rescue.set_alive(pulse(&conn, &session.reported)));
+                if let Some(rescue) = &mut applier.rescue {
+                    rescue.set_alive(pulse(&conn, &session.reported));
+                    engine.facts.lock().rescuing = Some(rescue.id().to_owned());
+                }
             }
             let beside = Beside::begin(engine, &conn);
             let why = follow(engine, &conn, &mut receiver, applier, session, &beside);
@@ -315,6 +316,7 @@ fn perform(
             theirs.history = history;
             engine.record(|g| *g = g.adopt(&theirs)).map_err(io::Error::other)?;
             applier.end_rescue();
+            engine.facts.lock().rescuing = None;
             engine.standing.lock().trusted = true;
             session.resyncing = false;
             engine.touch();

@@ -161,11 +161,11 @@ impl Store {
             };
             let what = match bound {
                 Bound::Limit => format!(
-                    "rescue.limit ({} bytes, {} of them used) has no room for it: raise it",
+                    "rescue_limit ({} bytes, {} of them used) has no room for it: raise it",
                     self.limits.limit_bytes, self.used
                 ),
                 Bound::Reserve => format!(
-                    "the disk of {} has only {free} bytes left, of which rescue.reserve keeps {}: \
+                    "the disk of {} has only {free} bytes left, of which rescue_reserve keeps {}: \
                      free some",
                     self.root.display(),
                     self.limits.reserve_bytes
@@ -173,7 +173,7 @@ impl Store {
             };
             return Err(io::Error::other(format!(
                 "what only this node has would be lost, so nothing more is overwritten; {what}, \
-                 delete rescues (twofold mirror rescue), or set rescue.when_full = \"go_on\""
+                 delete rescues (twofold mirror rescue), or set rescue_when_full = \"go_on\""
             )));
         }
     }

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::generation_json;
 use crate::mode::{Gate, Role};
 use crate::mount;
+use crate::rescue_store::{self, root_of};
 
 /// Carries out the commands; knows how to end the process.
 pub struct Control {
@@ -125,6 +126,10 @@ impl Engine {
             "resync": self.resync_status(role, generation.sync_target),
             "generation": generation_json::to_json(generation),
             "damaged": standing.damaged,
+            "rescue": {
+                "id": facts.rescuing,
+                "kept": rescue_store::ids(&root_of(&self.config.state_dir)).map_or(0, |i| i.len()),
+            },
             "failed": facts.failed.as_ref().map(|(what, text)| json!({"what": what, "text": text})),
             "pending_operations": self.outbox.waiting(),
             "parked_operations": self.parked.lock().len(),

@@ -7,7 +7,7 @@ import importlib.util
 
 import typer
 
-from twofold.cli import actions, cluster, config, doctor, journal, module, state
+from twofold.cli import actions, cluster, config, doctor, journal, mirror, module, state
 from twofold.cli.session import AsJson, OnNodes, Session, parse_nodes
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ journal.add_to(app)
 doctor.add_to(app)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(module.app, name="module")
+app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")
 if importlib.util.find_spec("twofold.cli.lab") is not None:
     app.add_typer(importlib.import_module("twofold.cli.lab").app, name="lab")

@@ -238,6 +238,26 @@ class Replication(Section):
         max_length=16,
         description="Paths below each directory without which the module does not start",
     )
+    rescue_limit_bytes: Size = Field(
+        10 << 30,
+        alias="rescue_limit",
+        description="All that may be kept of data that a resync overwrote, on each node",
+    )
+    rescue_keep: StrictInt = Field(
+        5,
+        ge=1,
+        le=100,
+        description="How many rescues are kept; the oldest makes room for a new one",
+    )
+    rescue_reserve_bytes: Size = Field(
+        2 << 30,
+        alias="rescue_reserve",
+        description="Space that a rescue leaves free on the disk of /var/lib/twofold",
+    )
+    rescue_when_full: Literal["stop", "go_on"] = Field(
+        "stop",
+        description="stop: without room nothing more is overwritten; go_on: the rest is lost",
+    )
     resync_limit_bytes_per_s: Size = Field(
         0,
         alias="resync_limit",

@@ -28,6 +28,7 @@ from twofold.adapters.control_channel import ControlChannel
 from twofold.adapters.local_socket import LocalSocket
 from twofold.adapters.mirror import MirrorProcess
 from twofold.adapters.pki import load_heartbeat_key
+from twofold.adapters.rescues import Rescues
 from twofold.adapters.services import Application
 from twofold.adapters.statefile import next_incarnation
 from twofold.adapters.udp_link import UdpLink, Wire
@@ -232,7 +233,8 @@ class Daemon:
             await application.close()
             await address.close()
 
-        return Parts(engine, application, address, checkers, close)
+        rescues = Rescues(self._where.var / module.name)
+        return Parts(engine, application, address, checkers, close, rescues=rescues)
 
 
 def _engine_command() -> Sequence[str]:

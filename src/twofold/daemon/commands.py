@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.config.load import NodeConfig, nearest
+from twofold.daemon import rescues
 from twofold.daemon.configuration import Configuration
 from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Journal
@@ -68,6 +69,10 @@ class Commands:
             "second": self._action,
             "restart": self._action,
             "swap": self._swap,
+            "rescue_list": self._rescue,
+            "rescue_show": self._rescue,
+            "rescue_extract": self._rescue,
+            "rescue_delete": self._rescue,
             "why": self._why,
             "log": self._log,
             "reload": self._reload,
@@ -163,6 +168,10 @@ class Commands:
         member.heartbeats.hear("", datagram)
         return {}
 
+    async def _rescue(self, caller: str, body: Body) -> dict[str, Any]:
+        driver = self._module(body).driver
+        return await rescues.asked(driver.parts.rescues, driver.status, body)
+
     # --- looking ----------------------------------------------------------------------------------
 
     async def _why(self, caller: str, body: Body) -> dict[str, Any]:
@@ -207,6 +216,7 @@ class Commands:
             "up_to_date": bool(engine and engine.up_to_date),
             "copy_current": copy_current(view) if view.state is State.SECOND else None,
             "resync": status.get("resync"),
+            "rescue": status.get("rescue"),
             "epoch": view.epoch,
             "generation": engine.generation.current if engine else None,
             "reachable": True,

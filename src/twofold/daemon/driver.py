@@ -33,8 +33,9 @@ from twofold.machine.events import (
     ServiceExited,
     TimerFired,
 )
-from twofold.machine.model import Job, Report, Settings, View, report
+from twofold.machine.model import Engine, Job, Report, Settings, View, report
 from twofold.machine.rule import Answer, Severity
+from twofold.machine.sentences import rescue_news
 from twofold.machine.step import LOOK_EVERY_S, Decision, absorb, step
 from twofold.machine.timers import next_moment_s
 from twofold.ports import ClockPort
@@ -73,6 +74,7 @@ class ModuleDriver:
         self.view = view
         self.parts = parts
         self.status: Mapping[str, Any] | None = None  # the engine's, as it said it
+        self._engine_before: Engine | None = None
         self.found = False
         self.digest = digest
         self._clock = clock
@@ -262,9 +264,22 @@ class ModuleDriver:
             self.post(EngineGone("the engine process ended"))
             return
         try:
-            self.post(EngineChanged(engine_from(status)))
+            engine = engine_from(status)
+            self._tell_of_rescues(engine)
+            self.post(EngineChanged(engine))
         except MirrorFailed as e:
             log.error("%s: %s", self.name, e)
+
+    def _tell_of_rescues(self, engine: Engine) -> None:
+        before, self._engine_before = self._engine_before, engine
+        for sentence in rescue_news(before, engine, self.name):
+            state = self.view.state.value
+            self._journal.write(
+                Entry(
+                    self._clock.wall_s(), self.name, "alarm", sentence,
+                    decision=True, state=state, event="Rescue", then=state,
+                )
+            )  # fmt: skip
 
     def _hear_exit(self, service: str, why: str) -> None:
         checker = self._exits.get(service)

@@ -274,6 +274,12 @@ def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str,
         "cache": replication.cache,
         "peer_timeout_ms": int(timeout_s * 1000),
         "require": list(replication.require),
+        "rescue": {
+            "limit_bytes": replication.rescue_limit_bytes,
+            "keep": replication.rescue_keep,
+            "reserve_bytes": replication.rescue_reserve_bytes,
+            "when_full": replication.rescue_when_full,
+        },
         "resync_limit_bytes_per_s": resync_limit(module),
     }
 

@@ -30,7 +30,14 @@ from twofold.machine.actions import (
 from twofold.machine.arbitration import first_epoch, term_of
 from twofold.machine.events import ClaimAnswered
 from twofold.machine.model import Generation, Relation
-from twofold.ports import AddressPort, ApplicationPort, ArbiterPort, CheckerPort, MirrorPort
+from twofold.ports import (
+    AddressPort,
+    ApplicationPort,
+    ArbiterPort,
+    CheckerPort,
+    MirrorPort,
+    RescuePort,
+)
 from twofold.wire.heartbeat import generation_fields
 from twofold.wire.mirror import relation_of
 
@@ -62,6 +69,7 @@ class Parts:
     checkers: tuple[Watched, ...] = ()
     close: Callable[[], Awaitable[None]] | None = None  # the daemon lets go; all of it runs on
     arbiter: ArbiterPort | None = None  # None: arbitration = "none"
+    rescues: RescuePort | None = None
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,8 @@ class Engine:
     refused: str | None = None
     failed: str | None = None
     failed_text: str = ""
+    rescuing: bool = False  # what only this node has is being saved before it is overwritten
+    rescues: int = 0  # kept from before
     generation: Generation = field(default_factory=Generation)
 
 

@@ -22,7 +22,29 @@ def explain(view: View, module: str) -> tuple[str, str]:
         text = engine.failed_text or engine.failed
         mend = f"Mend that, then on this node: twofold stop {module}; twofold start {module}"
         return f"{sentence} {_sentence(_capital(text))}", mend
-    return sentence, mend
+    return _rescued(engine, sentence, mend, module)
+
+
+def _rescued(engine: Engine | None, sentence: str, mend: str, module: str) -> tuple[str, str]:
+    """After a split: what a resync takes from this node is kept, and somebody should know."""
+    if engine is None or (not engine.rescuing and not engine.rescues):
+        return sentence, mend
+    if engine.rescuing:
+        return f"{sentence} What only this node had is saved before it is overwritten.", mend
+    text = f"{sentence} What only this node had before a resync is kept."
+    look = f"Look at it here: twofold mirror rescue list {module}"
+    return text, look if mend == NOTHING else mend
+
+
+def rescue_news(before: Engine | None, now: Engine, module: str) -> list[str]:
+    """What is to be told when a resync begins or ends to take what only this node has."""
+    was = before is not None and before.rescuing
+    if now.rescuing and not was:
+        return ["What only this node has is saved before the other's data overwrites it."]
+    if was and not now.rescuing and now.rescues:
+        look = f"twofold mirror rescue list {module}"
+        return [f"What only this node had is saved; to see it, here: {look}"]
+    return []
 
 
 def _at_rest(view: View, module: str) -> tuple[str, str]:
@@ -82,7 +104,8 @@ def _waiting(view: View, module: str) -> tuple[str, str]:
             return f"Waiting: {peer} has the same data and serves next.", _patience()
         case Standing.BOTH_WENT_ON:
             text = f"Waiting: {peer} and this node both went on alone, and their data differs."
-            return text, f"Choose the node to keep, and there: twofold prim {module} --yes"
+            keep = f"Choose the node to keep, and there: twofold prim {module} --yes"
+            return text, f"{keep}. What only the other one has is saved before it is overwritten."
         case Standing.STRANGERS:
             text = f"Waiting: this node's data has nothing in common with {peer}'s."
             return text, f"To overwrite it with {peer}'s: twofold second {module}"

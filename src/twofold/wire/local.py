@@ -12,6 +12,9 @@ the node's own fields plus `"node"` and `"reachable": true`; or `{"node", "reach
 | `start` `stop` `restart` `second` | `module` | `sentence`; returns when accepted |
 | `prim` | `module`, `force` | the same; refused on stale data unless `force` |
 | `swap` | `module` | the same |
+| `rescue_list` `rescue_show` | `module`, `rescue`, `limit` | `rescues`; `rescue` with `names` |
+| `rescue_extract` | `module`, `rescue`, `into`, `with_current` | `extracted`: what was made |
+| `rescue_delete` | `module`, `rescue` | `deleted` |
 | `why` | `module`, `limit` | `decisions`: [{`at`, `state`, `event`, `then`, `sentence`}] |
 | `log` | `module`, `limit`, `since` | `entries`: [{`id`, `at`, `module`, `severity`, `sentence`}] |
 | `reload` | | configuration is read again |

@@ -61,6 +61,7 @@ def engine_from(status: Mapping[str, Any]) -> Engine:
         generation = generation_from(status["generation"])
         silent_ms = status.get("link_silent_ms")
         failed: Any = status.get("failed")
+        rescue: Any = status.get("rescue") or {}
         return Engine(
             role=str(status["role"]),
             epoch=int(status["epoch"]),
@@ -74,6 +75,8 @@ def engine_from(status: Mapping[str, Any]) -> Engine:
             refused=status.get("refused"),
             failed=str(failed["what"]) if failed else None,
             failed_text=str(failed.get("text", "")) if failed else "",
+            rescuing=bool(rescue.get("id")),
+            rescues=int(rescue.get("kept", 0)),
             generation=generation,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as e:

@@ -1,0 +1,17 @@
+"""`twofold mirror`: the two copies of a module's directories."""
+
+from __future__ import annotations
+
+import typer
+
+from twofold.cli import rescue
+
+app = typer.Typer(no_args_is_help=True, help="The two copies of a module's directories.")
+
+
+@app.callback()
+def group() -> None:
+    """The two copies of a module's directories."""
+
+
+app.add_typer(rescue.app, name="rescue")
