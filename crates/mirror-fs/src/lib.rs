@@ -98,7 +98,14 @@ fn serve(config_path: &Path) -> Result<i32, String> {
     for (index, tree) in config.trees.iter().enumerate() {
         mount::clean_stale(&tree.path, &run_dir, index);
     }
-    sys::protect_process();
+    let refused = sys::protect_process();
+    if !refused.is_empty() {
+        // A loop device or a data base on the mount could stand still when memory is short.
+        tracing::warn!(
+            "the system refused this process {}: it needs CAP_SYS_RESOURCE",
+            refused.join(", ")
+        );
+    }
     let engine = Arc::new(Engine::new(config)?);
     primary::listen(&engine)?;
     let mounted = mount_all(&engine);

@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use mirror_core::message::{Creator, Entry, FileKind, Operation};
+use mirror_core::message::{AttributeChange, Creator, Entry, FileKind, Operation};
 use mirror_core::units::FileTime;
+use parking_lot::MutexGuard;
 use rustix::fs::Stat;
 
 use crate::answer::{Answer, Done, Reply};
@@ -23,10 +24,11 @@ use crate::calls;
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
 use crate::mode::Mode;
-use crate::progress::{Progress, Send};
-use crate::tree::{mtime_of, Inode, Tree};
+use crate::progress::{Mark, Progress, Send};
+use crate::tree::{mtime_of, Inode, PathFd, Tree};
 
 const RENAME_EXCHANGE: u32 = 2;
+const RENAME_WHITEOUT: u32 = 4;
 
 /// One side of a rename: directory, name in it, whether it is done, its time after the change.
 type Half<'a> = (&'a Inode, &'a [u8], bool, FileTime);
@@ -36,6 +38,39 @@ type Named = io::Result<(Done, bool)>;
 
 fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
     Ok(mtime_of(&calls::fstat(directory)?))
+}
+
+/// A file that is about to lose a name, perhaps its last.
+///
+/// The kernel may go on using it then. A regular file that is open is held by its descriptor and
+/// kept by the secondary too. Anything else is held here alone (`Inode::held`), and the secondary
+/// forgets it with its name: so its order lock is held until that stands in the stream, and nothing
+/// is told of it afterwards.
+struct Leaving<'i> {
+    inode: &'i Arc<Inode>,
+    held: Option<OwnedFd>,
+    order: Option<MutexGuard<'i, Mark>>,
+}
+
+impl<'i> Leaving<'i> {
+    fn new(tree: &Tree, inode: &'i Arc<Inode>, stat: &Stat) -> Leaving<'i> {
+        let last = stat.st_nlink == 1 || inode.kind == FileKind::Directory;
+        let open = inode.opens.load(Ordering::Acquire) > 0;
+        let held = match (last && !open).then(|| tree.path_fd(inode)) {
+            Some(Ok(PathFd::Own(fd))) => Some(fd),
+            _ => None,
+        };
+        let order = (last && inode.kind != FileKind::Regular).then(|| inode.order.lock());
+        Leaving { inode, held, order }
+    }
+
+    fn has_left(&mut self, parent: &Inode, name: &[u8]) {
+        self.inode.leave(parent.id, name);
+        *self.inode.held.lock() = self.held.take();
+        if self.order.is_some() {
+            self.inode.bound_session.store(0, Ordering::Release);
+        }
+    }
 }
 
 impl Engine {
@@ -216,8 +251,9 @@ impl Engine {
         self.keep_known(mode, tree, &inode, &stat);
         let (mark, known) = self.ordered(mode, tree, &parent);
         let directory = tree.path_fd(&parent)?;
+        let mut leaving = Leaving::new(tree, &inode, &stat);
         unlink(directory.as_fd(), name, is_directory)?;
-        inode.leave(parent.id, name);
+        leaving.has_left(&parent, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
         if send {
             let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
@@ -248,16 +284,24 @@ impl Engine {
         let (first, second) = if old.id <= new.id { (&old, &new) } else { (&new, &old) };
         let (first_lock, second_lock) = self.ordered_pair(mode, tree, first, second);
         let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
-        below::rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags)?;
+        let goes = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE == 0);
+        let mut leaving = goes.map(|(inode, stat)| Leaving::new(tree, inode, stat));
+        let renamed = below::rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags);
+        if renamed.is_err() && flags & RENAME_WHITEOUT != 0 {
+            // ext4 makes the device first and takes it back: the directory's time has changed.
+            self.time_changed(tree, &old);
+        }
+        renamed?;
         // The new name first: there is always one by which the file can be told of.
         moved.arrive(new.id, new_name);
         moved.leave(old.id, name);
         let exchanged = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE != 0);
         if let Some((inode, _)) = exchanged {
             inode.arrive(old.id, name);
-        }
-        if let Some((inode, _)) = &replaced {
             inode.leave(new.id, new_name);
+        }
+        if let Some(leaving) = &mut leaving {
+            leaving.has_left(&new, new_name);
         }
         let done = |(mark, known): &crate::perform::Ordered<'_>| {
             *known && (mode.full || mark.for_attributes(mode.session) == Send::All)
@@ -281,12 +325,39 @@ impl Engine {
                 },
                 None,
             );
-            return Ok((Done::Nothing, true));
+        } else {
+            let exchanged = exchanged.map(|(inode, _)| inode);
+            let from = (&*old, name, old_done, times.0);
+            let to = (&*new, new_name, new_done, times.1);
+            self.tell_of_half(mode, tree, (&moved, exchanged), from, to)?;
         }
-        let exchanged = exchanged.map(|(inode, _)| inode);
-        let (from, to) = ((&*old, name, old_done, times.0), (&*new, new_name, new_done, times.1));
-        self.tell_of_half(mode, tree, (&moved, exchanged), from, to)?;
+        if flags & RENAME_WHITEOUT != 0 && old_done {
+            let whiteout = self.told(tree.find_at(old_fd.as_fd(), old.id, name))?;
+            self.tell_of_whiteout(mode, tree, whiteout, (&old, name, times.0), new_done)?;
+        }
         Ok((Done::Nothing, old_done || new_done))
+    }
+
+    /// A rename has left a device with the old name, as layers of overlays want it.
+    fn tell_of_whiteout(
+        &self, mode: &Mode, tree: &Arc<Tree>, (inode, stat): (Arc<Inode>, Stat),
+        (parent, name, parent_mtime): (&Inode, &[u8], FileTime), made_there: bool,
+    ) -> io::Result<()> {
+        if !made_there {
+            return self.place(mode, tree, &inode, (parent, name), parent_mtime);
+        }
+        // The rename has made one there too; the time is this one's.
+        let (id, mtime) = (inode.id, Some(mtime_of(&stat)));
+        let change = AttributeChange { mtime, ..AttributeChange::default() };
+        self.outbox.put(&Operation::Bind { id, parent: parent.id, name }, None);
+        self.outbox.put(&Operation::SetAttributes { id, change }, None);
+        if mode.full {
+            self.outbox.put(&Operation::Unbind { ids: vec![id] }, None);
+            tree.drop_unused(&inode);
+        } else {
+            self.now_known(mode, &inode);
+        }
+        Ok(())
     }
 
     /// While a resync runs: of a rename between a directory that is done and one that is not, the

@@ -42,6 +42,10 @@ pub fn look_up(tree: &Tree, number: u64, name: &[u8]) -> io::Result<(Arc<Inode>,
     if name == b"." {
         let inode = tree.revive(number)?;
         let stat = tree.stat(&inode)?;
+        if stat.st_nlink == 0 {
+            // The kernel has done with a file that has gone, and we have not heard of it yet.
+            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        }
         return Ok((inode, stat));
     }
     let directory = tree.revive(number)?;

@@ -196,23 +196,36 @@ pub fn list_xattr(path: &CStr, names: &mut [u8]) -> io::Result<usize> {
     checked(result)
 }
 
-/// Locks the process in memory, marks it as part of the reclaim path, spares it from the
-/// out-of-memory killer, and lets it open as many files as it may. Each is best effort: a lab or
-/// container may not permit it.
-pub fn protect_process() {
+/// Locks the process in memory, marks it as part of the reclaim path (so that no thread waits
+/// for memory that is freed only by writing through them, as with a loop device on the mount),
+/// spares it from the out-of-memory killer, and lets it open as many files as it may. Threads made
+/// later inherit the mark. Each is best effort, for a lab or container may not permit it: returns
+/// what was refused.
+pub fn protect_process() -> Vec<String> {
     const PR_SET_IO_FLUSHER: libc::c_int = 57;
     const MCL_CURRENT_FUTURE_ONFAULT: libc::c_int = 1 | 2 | 4;
+    const NONE: libc::c_ulong = 0;
+    let mut refused = Vec::new();
+    let mut note = |what: &str, ok: bool| {
+        if !ok {
+            refused.push(format!("{what} ({})", io::Error::last_os_error()));
+        }
+    };
     // SAFETY: plain attribute changes of this process.
     unsafe {
-        libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-        libc::mlockall(MCL_CURRENT_FUTURE_ONFAULT);
+        let yes: libc::c_ulong = 1;
+        let marked = libc::prctl(PR_SET_IO_FLUSHER, yes, NONE, NONE, NONE);
+        note("to be part of the reclaim path", marked == 0);
+        note("to lock its memory", libc::mlockall(MCL_CURRENT_FUTURE_ONFAULT) == 0);
         let mut files = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         if libc::getrlimit(libc::RLIMIT_NOFILE, &mut files) == 0 {
             files.rlim_cur = files.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &files);
         }
     }
-    let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
+    let spared = std::fs::write("/proc/self/oom_score_adj", "-1000");
+    note("to be spared when memory is short", spared.is_ok());
+    refused
 }
 
 /// The calling thread leaves the processor to others by so much.

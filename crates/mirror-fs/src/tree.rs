@@ -5,8 +5,8 @@
 //! rename changes nothing. The number of a file is its inode number; the root's is 1.
 //!
 //! Locks, in this order: `Inode::order` of directories by number, then of one file; then the leaf
-//! locks `Tree::table`, `Tree::forgotten` and `Inode::places`, which are never held across a system
-//! call.
+//! locks `Tree::table`, `Tree::forgotten` and `Inode::places`, in this order, which are never held
+//! across a system call.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -48,6 +48,9 @@ pub struct Inode {
     /// The session of the link in which the secondary knows this number.
     pub bound_session: AtomicU64,
     pub places: Mutex<Vec<Place>>,
+    /// It has lost its last name but the kernel still uses it (a device that is open, a directory
+    /// somebody stands in): this holds it until the kernel has done with it.
+    pub held: Mutex<Option<OwnedFd>>,
     /// It was written to, and the secondary has not been told its modification time (`times`).
     pub time_untold: AtomicBool,
     /// Held from the local change until the operation stands in the stream: so the order of the
@@ -156,6 +159,7 @@ impl Tree {
             opens: AtomicU32::new(0),
             bound_session: AtomicU64::new(0),
             places: Mutex::new(Vec::new()),
+            held: Mutex::new(None),
             time_untold: AtomicBool::new(false),
             order: Mutex::new(Mark::default()),
         })
@@ -306,6 +310,9 @@ impl Tree {
         let inode = table.get(&number)?;
         let before = inode.lookups.load(Ordering::Relaxed);
         inode.lookups.store(before.saturating_sub(count), Ordering::Relaxed);
+        if inode.unused() {
+            inode.held.lock().take();
+        }
         let unused = inode.unused() && !self.keep_all.load(Ordering::Relaxed);
         unused.then(|| inode.clone())
     }
@@ -325,8 +332,9 @@ impl Tree {
     pub fn set_keep_all(&self, keep: bool) {
         self.keep_all.store(keep, Ordering::Relaxed);
         if !keep {
+            let mut table = self.table.lock();
             let mut forgotten = self.forgotten.lock();
-            self.table.lock().retain(|number, inode| {
+            table.retain(|number, inode| {
                 let keep = *number == ROOT_INODE || !inode.unused();
                 if !keep {
                     forgotten.remember(inode);
