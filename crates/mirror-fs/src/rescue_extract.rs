@@ -54,7 +54,17 @@ struct Extract<'a> {
 
 /// Extracts into a directory that is new or empty. `with_current`: fill up files that were saved
 /// by zones from the live directory.
+///
+/// In a thread of its own: making files as their owners changes what the thread may do and its
+/// umask, and the caller may be a daemon that starts programs.
 pub fn extract(state_dir: &Path, id: &str, into: &Path, with_current: bool) -> io::Result<Value> {
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| extract_here(state_dir, id, into, with_current)).join();
+        done.unwrap_or_else(|_| Err(io::Error::other("extracting has ended by a fault of Twofold")))
+    })
+}
+
+fn extract_here(state_dir: &Path, id: &str, into: &Path, with_current: bool) -> io::Result<Value> {
     let opened = open(state_dir, id)?;
     let into = &destination(state_dir, &opened, into)?;
     let mut extract = Extract {
