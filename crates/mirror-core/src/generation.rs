@@ -225,6 +225,13 @@ impl Generation {
         Generation { base: self.current, sole: false, ..self.clone() }
     }
 
+    /// Before this node writes what the other does not get: is a fresh number needed? Not when it
+    /// is alone and has one already. To be alone is not enough: it may have gone on alone, written
+    /// nothing, and been stopped; then the other still has the same number.
+    pub fn must_fork(&self) -> bool {
+        !(self.sole && self.current != self.base)
+    }
+
     /// The data is whole and nobody is known to have newer.
     pub fn up_to_date(&self) -> bool {
         self.has_data() && !self.sync_target && !self.outdated

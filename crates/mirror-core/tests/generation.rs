@@ -255,4 +255,14 @@ fn relations_have_numbers_that_come_back() {
         assert_eq!(relation.mirrored().mirrored(), relation);
     }
     assert_eq!(Relation::from_number(Relation::ALL.len() as u8), None);
+
+fn who_went_on_alone_and_wrote_nothing_still_needs_a_number_of_its_own() {
+    let shared = Generation::first(1, 1).shared();
+    assert!(shared.must_fork());
+    let alone = Generation { sole: true, ..shared };
+    assert!(alone.must_fork(), "nothing was written alone yet: the other has this number too");
+    let wrote = alone.fork(2);
+    assert!(!wrote.must_fork());
+    let adopted_there = Generation { sole: false, ..wrote };
+    assert!(adopted_there.must_fork(), "a resync may have ended: the other may have this number");
 }

@@ -46,6 +46,17 @@ impl Engine {
         }
         self.may_be_primary(role, alone, first, force)?;
         self.stop_following();
+        let begun = self.begin_as_primary(role, epoch, alone, first, force);
+        if begun.is_err() && role == Role::Secondary {
+            // It is a secondary still, so it goes on knocking.
+            *self.follower.lock() = Some(Follower::start(self.clone()));
+        }
+        begun
+    }
+
+    fn begin_as_primary(
+        self: &Arc<Self>, role: Role, epoch: Epoch, alone: bool, first: bool, force: bool,
+    ) -> Result<(), Refusal> {
         // The last words of the link may have changed what this copy is worth.
         self.may_be_primary(role, alone, first, force)?;
         let before = self.generation();
@@ -72,7 +83,7 @@ impl Engine {
             mode.session = 0;
             mode.full = false;
             if alone || blank {
-                mode.fork_due = !before.sole && !blank && !forced;
+                mode.fork_due = before.must_fork() && !blank && !forced;
                 mode.gate = Gate::Open;
                 self.outbox.detach();
             } else {
@@ -226,9 +237,10 @@ impl Engine {
         self.outbox.lost();
         let replies = {
             let mut mode = self.mode.write();
-            let was_sole = self.generation().sole;
+            let must_fork = self.generation().must_fork();
             // What waits was written here and perhaps not there: that is a version of its own.
-            let forks = !was_sole && (self.outbox.waiting() > 0 || !self.parked.lock().is_empty());
+            let waits = self.outbox.waiting() > 0 || !self.parked.lock().is_empty();
+            let forks = must_fork && waits;
             let fresh = fresh_number();
             self.record(|g| {
                 if forks {
@@ -238,7 +250,7 @@ impl Engine {
                 g.sole = true;
             })
             .map_err(disk_failed)?;
-            mode.fork_due = !was_sole && !forks;
+            mode.fork_due = must_fork && !forks;
             mode.session = 0;
             mode.full = false;
             mode.gate = Gate::Open;

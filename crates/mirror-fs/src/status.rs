@@ -123,6 +123,7 @@ impl Engine {
             "refused": facts.refused,
             "peer_up_to_date": role == Role::Primary && facts.peer_up_to_date,
             "up_to_date": generation.up_to_date() && standing.damaged.is_none(),
+            "trusted": standing.trusted,
             "resync": self.resync_status(role, generation.sync_target),
             "generation": generation_json::to_json(generation),
             "damaged": standing.damaged,

@@ -69,6 +69,7 @@ def engine_from(status: Mapping[str, Any]) -> Engine:
             link_up=status["link"] == "up",
             link_silent_s=None if silent_ms is None else float(silent_ms) / 1000.0,
             up_to_date=bool(status["up_to_date"]),
+            trusted=bool(status.get("trusted", True)),
             peer_up_to_date=bool(status["peer_up_to_date"]),
             frozen=bool(status.get("frozen", False)),
             resync_percent=_percent(status.get("resync")),
