@@ -97,6 +97,7 @@ engine_primary = seen(
 wanted = seen("it was started before", lambda v: v.wanted)
 asked_for = seen("a person waits for it", lambda v: v.asked)
 from_stop = seen("it was stopped before", lambda v: v.from_stop)
+ended_meanwhile = seen("a service ended meanwhile", lambda v: v.ended_in_job != "")
 stop_wished = wished(Wish.STOP)
 
 peer_serving = seen("the peer serves", links.peer_serving)
@@ -107,6 +108,12 @@ peer_left = seen(
     "the peer says it does not serve",
     lambda v: (
         links.peer_idle(v, State.STOP, State.WAIT) and not (v.peer is not None and v.peer.undecided)
+    ),
+)
+peer_waits = seen(
+    "the peer waits, and its data is known",
+    lambda v: (
+        links.peer_idle(v, State.WAIT) and v.peer is not None and v.peer.generation is not None
     ),
 )
 nobody_serves = seen(
@@ -142,6 +149,10 @@ frozen = seen("writes wait", lambda v: v.engine is not None and v.engine.frozen)
 second_gone = seen("the secondary is gone", links.second_gone)
 alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
 going_alone = seen("this was announced", lambda v: v.going_alone > 0)
+link_up = seen("the link is up", links.link_up)
+writes_wait = seen(
+    "its writes wait for the secondary", lambda v: v.engine is not None and v.engine.frozen
+)
 must_outdate = seen(
     "the peer goes on alone, and this copy does not know it",
     lambda v: (
@@ -240,6 +251,7 @@ equals = seen(
         and v.peer.generation is not None
     ),
 )
+diverged = seen("both went on alone", lambda v: v.relation is Relation.DIVERGED)
 strangers = seen("the data have nothing in common", lambda v: v.relation is Relation.UNRELATED)
 must_compare = seen(
     "there are new generations to compare", lambda v: _pair(v) not in (None, v.compared)

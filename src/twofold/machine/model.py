@@ -118,6 +118,7 @@ class Engine:
     link_up: bool = False
     link_silent_s: float | None = None
     up_to_date: bool = False
+    trusted: bool = True  # the copy is exactly that of its generation: not cut short by a crash
     peer_up_to_date: bool = False
     frozen: bool = False
     resync_percent: float | None = None
@@ -151,6 +152,7 @@ class Report:
     undecided: bool = False  # stopped serving for want of a ruling: no consent to take over
     failed: bool = False
     generation: Generation | None = None
+    trusted: bool = True  # as in `Engine`
     digest: str = ""
 
     @property
@@ -203,6 +205,7 @@ class View:
     failed_at_s: float | None = None
     rest_until_s: float = 0.0
     compared: tuple[str, str] = ("", "")  # generations last given to the engine to compare
+    ended_in_job: str = ""  # a service that ended while it was being started: see to it afterwards
     trouble: str = ""  # the last thing that went wrong here, for people
     failovers: int = 0
     asking: int = 0  # the epoch that the arbiter is asked for now
@@ -260,9 +263,14 @@ def readiness(view: View) -> Readiness:
 
 
 def copy_current(view: View) -> bool:
-    """This SECOND has everything the primary ever acknowledged, as far as it was told."""
+    """This SECOND has everything the primary ever acknowledged, as far as it was told.
+
+    A copy that a crash cut short is not, until it has been in step with a primary again.
+    """
     engine = view.engine
-    return engine is not None and engine.up_to_date and view.peer_alone_epoch <= view.synced_epoch
+    if engine is None or not (engine.up_to_date and engine.trusted):
+        return False
+    return view.peer_alone_epoch <= view.synced_epoch
 
 
 def marked(view: View) -> bool:
@@ -293,6 +301,7 @@ def report(view: View, digest: str = "") -> Report:
         undecided=view.undecided,
         failed=recently_failed(view),
         generation=engine.generation if engine else None,
+        trusted=engine is None or engine.trusted,
         digest=digest,
     )
 

@@ -88,6 +88,11 @@ def _unwanted(view: View, event: Event) -> View:
     return replace(view, wanted=view.wanted and kept)
 
 
+def _ended_in_job(view: View, event: Event) -> View:
+    service = event.service if isinstance(event, ServiceExited) else ""
+    return _trouble(replace(view, ended_in_job=service), event)
+
+
 def _rest(view: View, event: Event) -> View:
     return _trouble(replace(view, rest_until_s=view.now_s + view.settings.retry_s), event)
 
@@ -119,6 +124,8 @@ STAYED = Note("did not take over", lambda v, _e: replace(v, took_over=False))
 SWAP_DUE = Note("swap back", lambda v, _e: replace(v, swap_due=True))
 SWAP_DONE = Note("no swap back", lambda v, _e: replace(v, swap_due=False))
 SPLIT_SEEN = Note("split seen", lambda v, _e: replace(v, split_seen=True))
+ENDED_IN_JOB = Note("a service ended meanwhile", _ended_in_job)
+ALL_RUN = Note("all services run", lambda v, _e: replace(v, ended_in_job=""))
 ANNOUNCE_ALONE = Note(
     "announce to go on alone",
     lambda v, _e: replace(v, going_alone=next_epoch(v), going_alone_s=v.now_s),

@@ -256,6 +256,15 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(SECOND,),
         on=FACTS,
+        when=g.peer_waits & g.copy_is_current & ~g.takes_over & ~g.offering,
+        then=WAIT,
+        job=Job.RECOVERING,
+        do=LEAVE,
+        because="{peer} is back and serves no more; failover is off, so both look who may serve",
+    ),
+    Rule(
+        given=(SECOND,),
+        on=FACTS,
         when=(g.peer_lost | g.peer_left) & ~g.copy_is_current,
         then=WAIT,
         job=Job.RECOVERING,

@@ -37,6 +37,16 @@ SERVING_JOBS: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(JobDone,),
+        when=g.ended(Job.SERVING, Job.RESTARTING, Job.ADOPTING) & g.ended_meanwhile,
+        job=Job.RESTARTING,
+        do=(StartApplication("both"), StartApplication("primary")),
+        sets=(n.COUNT_LOOP, n.ALL_RUN),
+        severity=Severity.ALARM,
+        because="a service ended while the others were being started, so it is started again",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobDone,),
         when=g.ended(Job.SERVING, Job.RESTARTING, Job.ADOPTING),
         ends_job=True,
         sets=(n.NO_TROUBLE,),

@@ -21,6 +21,7 @@ from twofold.machine.events import (
     FACTS,
     AsideFailed,
     CheckerTripped,
+    EngineChanged,
     PrimAsked,
     RestartAsked,
     SecondAsked,
@@ -44,6 +45,8 @@ from twofold.machine.rules_handover import (
     WAIT,
 )
 
+# A service that ends within a job that starts it is looked after when the job has ended: until then
+# it may still be the old one, which was being stopped.
 SPLIT: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
@@ -218,6 +221,13 @@ FAILURES: tuple[Rule, ...] = (
     ),
     Rule(
         given=BOTH,
+        on=(ServiceExited,),
+        when=g.doing(Job.SERVING, Job.RESTARTING, Job.ADOPTING),
+        sets=(n.ENDED_IN_JOB,),
+        because="{what} ended ({text}) while {node} is {job}; it is looked after then",
+    ),
+    Rule(
+        given=BOTH,
         on=(CheckerTripped, ServiceExited),
         job=Job.RESTARTING,
         do=RESTART,
@@ -228,6 +238,13 @@ FAILURES: tuple[Rule, ...] = (
 )
 
 SERVING_FACTS: tuple[Rule, ...] = (
+    Rule(
+        given=(ALONE,),
+        on=(EngineChanged,),
+        when=g.writes_wait & ~g.link_up,
+        then=PRIM,
+        because="{peer} was lost as soon as it had everything: the engine waits for it",
+    ),
     Rule(
         given=BOTH,
         on=FACTS,

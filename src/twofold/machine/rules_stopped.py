@@ -32,7 +32,7 @@ STOP, WAIT, ALONE, PRIM, SECOND = State.STOP, State.WAIT, State.ALONE, State.PRI
 STOP_ALL = (StopApplication("primary"), StopApplication("second"), StopApplication("both"))
 START_PRIMARY = (HoldAddress(), StartApplication("both"), StartApplication("primary"))
 START_SECOND = (StartApplication("both"), StartApplication("second"))
-BEGIN = (ReleaseAddress(), EnsureEngine())
+BEGIN = (ReleaseAddress(), *STOP_ALL, EnsureEngine())
 SERVE_NOTES = (
     n.wish(Wish.START),
     n.NOT_FROM_STOP,
@@ -40,6 +40,7 @@ SERVE_NOTES = (
     n.NO_OFFER,
     n.STAYED,
     n.SWAP_DONE,
+    n.ALL_RUN,
     n.NO_TROUBLE,
 )
 STARTED = (n.WANTED, n.NOT_FROM_STOP, n.ASKED_FOR, n.FRESH_LOOPS, n.NO_TROUBLE, n.NO_OFFER)
@@ -101,7 +102,7 @@ FOUND: tuple[Rule, ...] = (
         when=g.wanted | g.found_engine,
         then=WAIT,
         job=Job.STARTING,
-        do=(ReleaseAddress(), *STOP_ALL, EnsureEngine()),
+        do=BEGIN,
         sets=(n.WANTED, n.wish(Wish.START)),
         because="the daemon started, and the module was started before",
     ),

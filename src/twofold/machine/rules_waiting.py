@@ -37,6 +37,8 @@ from twofold.machine.rules_stopped import BEGIN, SERVE_NOTES, START_PRIMARY, STA
 
 STOP, WAIT, ALONE, PRIM, SECOND = State.STOP, State.WAIT, State.ALONE, State.PRIM, State.SECOND
 
+FOLLOW_NOTES = (n.wish(Wish.START), n.NOT_FROM_STOP, n.NO_CLAIM, n.NO_OFFER, n.OUTDATE_ASKED)
+
 WAIT_ASKED: tuple[Rule, ...] = (
     Rule(
         given=(WAIT,),
@@ -214,11 +216,30 @@ WAIT_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(WAIT,),
         on=FACTS,
+        when=g.peer_serving & g.comparing & ~g.engine_missing,
+        severity=Severity.QUIET,
+        because="{peer} serves; this node compares its data with it before it follows",
+    ),
+    Rule(
+        given=(WAIT,),
+        on=FACTS,
+        when=g.peer_serving & g.diverged,
+        then=SECOND,
+        job=Job.FOLLOWING,
+        do=(BecomeSecondary(), *START_SECOND),
+        sets=FOLLOW_NOTES,
+        answer=Answer.ACCEPT,
+        severity=Severity.ALARM,
+        because="both nodes went on alone; {peer} serves, so what {node} wrote alone gives way",
+    ),
+    Rule(
+        given=(WAIT,),
+        on=FACTS,
         when=g.peer_serving,
         then=SECOND,
         job=Job.FOLLOWING,
         do=(BecomeSecondary(), *START_SECOND),
-        sets=(n.wish(Wish.START), n.NOT_FROM_STOP, n.NO_CLAIM, n.NO_OFFER, n.OUTDATE_ASKED),
+        sets=FOLLOW_NOTES,
         answer=Answer.ACCEPT,
         because="{peer} is {peer_state}, so this node follows it",
     ),

@@ -74,8 +74,11 @@ def _compared(view: View, mine: Generation, theirs: Generation, relation: Relati
 def _first_of_equals(view: View, mine: Generation, theirs: Generation) -> bool:
     if theirs.sync_target or (theirs.outdated and not mine.outdated):
         return True
-    rank_mine = (mine.role == "primary", mine.epoch)
-    rank_theirs = (theirs.role == "primary", theirs.epoch)
+    # A copy that a crash cut short may lack the last writes, which the other still has.
+    whole_mine = view.engine is None or view.engine.trusted
+    whole_theirs = view.peer is None or view.peer.trusted
+    rank_mine = (whole_mine, mine.role == "primary", mine.epoch)
+    rank_theirs = (whole_theirs, theirs.role == "primary", theirs.epoch)
     if rank_mine != rank_theirs:
         return rank_mine > rank_theirs
     return view.settings.node < view.settings.peer

@@ -6,6 +6,7 @@ step(view, event)`, saves `decision.view` where it must survive, and performs `d
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 from twofold.errors import BrokenInvariant
@@ -51,8 +52,13 @@ class Decision:
     rule: Rule
     view: View  # after the decision
     do: tuple[Action, ...]
-    because: str
     before: State
+    seen: tuple[View, Event]  # what was decided about
+
+    @property
+    def because(self) -> str:
+        """The row's sentence, with the names in it; made when somebody wants it."""
+        return sentence(self.rule.because, *self.seen)
 
     @property
     def job(self) -> Job | None:
@@ -223,13 +229,16 @@ def step(view: View, event: Event) -> Decision:
         after = note.apply(after, event)
     if rule.then is not None and rule.then is not after.state:
         after = replace(after, state=rule.then, since_s=view.now_s)
-    return Decision(rule, after, tuple(do), sentence(rule.because, view, event), view.state)
+    return Decision(rule, after, tuple(do), view.state, (view, event))
+
+
+@functools.cache
+def _rows(state: State, event: type) -> tuple[Rule, ...]:
+    return tuple(r for r in RULES if state in r.given and event in r.on)
 
 
 def choose(view: View, event: Event) -> Rule:
-    for rule in RULES:
-        if view.state not in rule.given or type(event) not in rule.on:
-            continue
+    for rule in _rows(view.state, type(event)):
         if rule.job is not None and not rule.instead and _job_runs(view, event):
             continue
         if rule.when is None or rule.when.holds(view, event):

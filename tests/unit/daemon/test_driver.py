@@ -74,6 +74,9 @@ async def test_prim_serves_in_the_right_order_and_stop_ends_in_reverse(tmp_path:
         assert answer is Answer.ACCEPT
         assert bench.story == [
             "release",
+            "stop primary",
+            "stop second",
+            "stop both",
             "engine starts",
             "engine: become_primary",
             "hold",
