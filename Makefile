@@ -13,7 +13,7 @@ CRATES := --workspace --exclude twofold-mirror-py
 # Inputs for each decoder in `make test-long`.
 FUZZ ?= 10000000
 
-.PHONY: help setup demo test test-long check bench fmt clean
+.PHONY: help setup demo sim test test-long check bench fmt clean
 
 help: ## this list
 	@echo "Twofold: high availability on two ordinary servers. Words:"
@@ -25,6 +25,11 @@ setup: ## Debian packages, Python in .venv, Rust build; leaves .venv/bin/twofold
 demo: ## the main job in the lab: two nodes, a power cut, nothing lost
 	@scripts/setup.sh lab
 	@$(PY)/twofold lab demo
+
+sim: ## both brains in a world of faults: SEEDS=n JSON=1, or SEED=n to read one
+	@scripts/setup.sh build >&2
+	@$(PY)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	    $(if $(FROM),--first $(FROM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(JSON),--json)
 
 test: ## every test (needs root and /dev/fuse for the tiers with real mounts)
 	@scripts/setup.sh test

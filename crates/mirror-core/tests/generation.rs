@@ -255,7 +255,9 @@ fn relations_have_numbers_that_come_back() {
         assert_eq!(relation.mirrored().mirrored(), relation);
     }
     assert_eq!(Relation::from_number(Relation::ALL.len() as u8), None);
+}
 
+#[test]
 fn who_went_on_alone_and_wrote_nothing_still_needs_a_number_of_its_own() {
     let shared = Generation::first(1, 1).shared();
     assert!(shared.must_fork());

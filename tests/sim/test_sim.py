@@ -1,0 +1,36 @@
+"""The simulation as a test: kept seeds, then 500 new ones or a minute, whichever is more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sim.many import run
+from tests.sim.run import play
+
+SEEDS = 500
+SECONDS = 60.0
+KEPT = [
+    int(line.split()[0])
+    for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+
+
+@pytest.mark.parametrize("seed", KEPT)
+def test_a_kept_seed_holds_every_promise(seed: int) -> None:
+    outcome = play(seed)
+    assert not outcome.failed, f"{outcome.failed}\nread it with: make sim SEED={seed}"
+
+
+@pytest.mark.timeout(400)
+def test_every_promise_holds_over_many_seeds() -> None:
+    tally = run(0, lambda t: t.seeds >= SEEDS and t.seconds >= SECONDS, jobs=2)
+    assert tally.failed == [], "read one with: make sim SEED=n"
+
+
+def test_a_seed_tells_the_same_story_twice() -> None:
+    first, again = play(7, telling=True), play(7, telling=True)
+    assert first.story == again.story
+    assert len(first.story) > 10
