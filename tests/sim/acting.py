@@ -18,6 +18,7 @@ from twofold.machine.actions import (
     AskRelation,
     BecomePrimary,
     BecomeSecondary,
+    ClaimEpoch,
     ContinueAlone,
     EnsureEngine,
     HoldAddress,
@@ -50,6 +51,8 @@ def begin(host: Host, action: Action, done: Done) -> None:
             _command(host, "become_secondary", done, epoch=epoch)
         case ContinueAlone(epoch=epoch):
             _command(host, "continue_alone", done, epoch=epoch)
+        case ClaimEpoch(epoch=epoch, bound_s=bound_s):
+            host.world.arbiter.ask(host, epoch, bound_s)
         case Outdate(epoch=epoch):
             _command(host, "outdate", done, epoch=epoch)
         case StopEngine(abort=abort):

@@ -178,6 +178,18 @@ def cut(world: SimWorld, host: Host) -> None:
     world.clockwork.after(_briefly(world), None, healed)
 
 
+def witness_dies(world: SimWorld, host: Host) -> None:
+    """It keeps what it has on disk; a majority of several may still rule."""
+    number = world.clockwork.dice.randrange(len(world.arbiter.alive))
+    world.clockwork.write(f"-- witness {number} dies")
+    world.arbiter.alive[number] = False
+
+    def back() -> None:
+        world.arbiter.alive[number] = True
+
+    world.clockwork.after(_briefly(world), None, back)
+
+
 def bad_weather(world: SimWorld, host: Host) -> None:
     """Loss and delay on every network for a while."""
     loss, spread_s = world.clockwork.between(0.0, 0.6), world.clockwork.between(0.0, 1.5)
@@ -199,7 +211,7 @@ PROFILES: dict[str, tuple[Fault, ...]] = {
     "people": (*PEOPLE, *APPLICATION, command),
     "crashes": (*CRASHES, *PEOPLE, *APPLICATION, power_cut_of_both),
     "one crash": (power_cut, doom, kill_engine, kill_daemon, power_off),
-    "network": (cut, cut, bad_weather, command),
+    "network": (cut, cut, bad_weather, witness_dies, command),
     "stalls": (stall, stall, command),
     "everything": (
         *CRASHES,
@@ -210,6 +222,7 @@ PROFILES: dict[str, tuple[Fault, ...]] = {
         cut,
         cut,
         bad_weather,
+        witness_dies,
         stall,
         stall,
         disk_fails,
@@ -227,6 +240,8 @@ def settings(world_dice: Any) -> dict[str, Any]:
         "failover": world_dice.random() > 0.1,
         "default_primary": world_dice.choice(("none", "none", "last", "a", "b")),
         "max_loops": world_dice.choice((1, 3, 5, 20)),
+        "arbitration": world_dice.choice(("none", "none", "witness", "witness", "ping")),
+        "witnesses": world_dice.choice((1, 3)),
     }
 
 
@@ -234,6 +249,7 @@ def heal(world: SimWorld) -> None:
     """No faults any more; machines that are off are switched on."""
     world.clockwork.write("== all faults end")
     world.network.heal()
+    world.arbiter.alive = [True] * len(world.arbiter.alive)
     for host in world.hosts.values():
         host.doom = None
         host.disk.failing = False

@@ -3,7 +3,7 @@
 The ledger sees both machines at once, as nobody in the product can. A write is *solo* when it was
 acknowledged with one copy only. A write may be lost when a person said so (`prim --yes`), when it
 was not synced and the power failed where it was, or when it is solo and two lone machines could not
-know of each other (arbitration "none" and every way between them cut).
+know of each other (no witness, and every way between them cut).
 """
 
 from __future__ import annotations
@@ -80,12 +80,7 @@ class Ledger:
             engine = other.engine
             if engine is not None and engine.alive and engine.gate == "open":
                 self.two_served(what)
-            elif (
-                engine is not None
-                and engine.alive
-                and not self._excusable()
-                and (not other.app.stuck)
-            ):
+            elif engine is not None and engine.alive and not self._out_of_touch(other):
                 raise Broken(what)
         self.nothing_is_missing(host, "starts the application")
 
@@ -98,9 +93,15 @@ class Ledger:
             self.world.clockwork.write(f"   (split: {what})")
             self.excused |= {e.number for e in self.writes.values() if e.solo}
 
+    def _out_of_touch(self, host: Host) -> bool:
+        """It may not know yet that it serves no more; its engine takes nothing meanwhile."""
+        return self.world.may_be_cut or self.world.may_stall or host.app.stuck
+
     def _excusable(self) -> bool:
         """Two lone machines cannot know better than their networks and clocks let them."""
-        return self.world.arbitration == "none" and (self.world.may_be_cut or self.world.may_stall)
+        return self.world.arbitration != "witness" and (
+            self.world.may_be_cut or self.world.may_stall
+        )
 
     def nothing_is_missing(self, host: Host, doing: str) -> None:
         """Whoever serves has every write that was ever acknowledged."""
@@ -119,7 +120,7 @@ class Ledger:
     def _may_be_missing(self, entry: Entry) -> bool:
         if self.forced:
             return True
-        if entry.solo and self.world.arbitration == "none" and self.world.may_be_cut:
+        if entry.solo and self.world.arbitration != "witness" and self.world.may_be_cut:
             return True
         return self._power_took(entry)
 

@@ -59,5 +59,9 @@ class Network:
             delay_s += 0.2
         return delay_s
 
+    def loss(self) -> bool:
+        """The weather is bad."""
+        return any(way.loss for way in self.ways.values())
+
     def up(self, net: str, source: str) -> bool:
         return self.ways[net, source].up

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.sim import generations
+from tests.sim.arbiter import Arbiter
 from tests.sim.clockwork import Clockwork, Process
 from tests.sim.daemon import SimDaemon
 from tests.sim.engine import Write
@@ -34,7 +35,9 @@ class CopyCut:
 
 
 class SimWorld:
-    def __init__(self, seed: int | str, telling: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, seed: int | str, telling: bool = False, witnesses: int = 1, **settings: Any
+    ) -> None:
         self.clockwork = Clockwork(seed, telling)
         self.network = Network(self.clockwork)
         self.settings: dict[str, Any] = {"max_loops": 5, **settings}
@@ -45,6 +48,7 @@ class SimWorld:
         self.copies_cut: list[CopyCut] = []
         self.conns: list[Conn] = []
         self.engine_gone: dict[int, list[Callable[[], None]]] = {}
+        self.arbiter = Arbiter(self, witnesses)
         self.ledger = Ledger(self)
         self.answers: list[tuple[str, str, str]] = []
         self.writing = True

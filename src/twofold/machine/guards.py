@@ -150,9 +150,6 @@ second_gone = seen("the secondary is gone", links.second_gone)
 alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
 going_alone = seen("this was announced", lambda v: v.going_alone > 0)
 link_up = seen("the link is up", links.link_up)
-writes_wait = seen(
-    "its writes wait for the secondary", lambda v: v.engine is not None and v.engine.frozen
-)
 must_outdate = seen(
     "the peer goes on alone, and this copy does not know it",
     lambda v: (

@@ -38,10 +38,9 @@ LET_GO = (
 )
 ASK = (ClaimEpoch(),)
 
-# PRIM: the second is gone. ALONE: it was about to be PRIM, and its engine waits already.
-without_second = (
-    (g.second_gone | g.going_alone) & (g.in_prim | g.frozen) & g.engine_primary & g.alone_agreed
-)
+# Of PRIM only: ALONE whose engine waits becomes PRIM first, or it would go on alone at each look
+# until the engine has done so.
+without_second = (g.second_gone | g.going_alone) & g.in_prim & g.engine_primary & g.alone_agreed
 
 LOST_SECOND: tuple[Rule, ...] = (
     Rule(

@@ -241,7 +241,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(ALONE,),
         on=(EngineChanged,),
-        when=g.writes_wait & ~g.link_up,
+        when=g.frozen & ~g.link_up,
         then=PRIM,
         because="{peer} was lost as soon as it had everything: the engine waits for it",
     ),
