@@ -78,7 +78,7 @@ class Ledger:
         if other.power and other.app.running:
             what = f"the application starts on {host.name} and runs on {other.name}"
             engine = other.engine
-            if engine is not None and engine.alive and engine.gate == "open":
+            if self._open(other):
                 self.two_served(what)
             elif engine is not None and engine.alive and not self._out_of_touch(other):
                 raise Broken(what)
@@ -153,7 +153,8 @@ class Ledger:
         engine = host.engine
         if engine is None or not engine.alive or engine.stopped:
             return False
-        return engine.role == "primary" and engine.gate == "open" and host.app.running
+        alone = engine.gate == "open" and engine.phase == "detached"
+        return engine.role == "primary" and alone and host.app.running
 
     # --- at the end -----------------------------------------------------------------------------
 

@@ -223,6 +223,15 @@ tripped_none = _tripped("none")
 tripped_stop = _tripped("stop")
 tripped_failover = _tripped("failover") | _tripped("wait")
 
+found_outlived = Guard(
+    "a primary engine runs in an epoch that is over",
+    lambda v, e: (
+        isinstance(e, Found)
+        and e.engine is not None
+        and e.engine.role == "primary"
+        and e.engine.epoch < v.epoch
+    ),
+)
 found_serving = _found(
     "a primary engine and the application run",
     lambda e: e.engine is not None and e.engine.role == "primary" and e.application_runs,

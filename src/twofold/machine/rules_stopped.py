@@ -14,6 +14,7 @@ from twofold.machine.actions import (
     ReleaseAddress,
     StartApplication,
     StopApplication,
+    StopEngine,
 )
 from twofold.machine.events import (
     Found,
@@ -46,6 +47,17 @@ SERVE_NOTES = (
 STARTED = (n.WANTED, n.NOT_FROM_STOP, n.ASKED_FOR, n.FRESH_LOOPS, n.NO_TROUBLE, n.NO_OFFER)
 
 FOUND: tuple[Rule, ...] = (
+    Rule(
+        given=(STOP,),
+        on=(Found,),
+        when=g.found_outlived,
+        then=WAIT,
+        job=Job.STARTING,
+        do=(ReleaseAddress(), StopEngine(abort=True), *STOP_ALL, EnsureEngine()),
+        sets=(n.WANTED, n.wish(Wish.START)),
+        severity=Severity.ALARM,
+        because="the daemon came back and found its engine serving in an epoch that is over",
+    ),
     Rule(
         given=(STOP,),
         on=(Found,),
