@@ -59,6 +59,8 @@ class Ledger:
         self.writes[number] = Entry(
             number, host.name, epoch, self.world.clockwork.now_s, write.sync, solo
         )
+        if not solo and epoch < self.last_epoch[other.name]:
+            return  # the late answer to what both have had since before that epoch ended
         self._one_epoch_one_node(host, other, epoch)
         if self.split or self.forced:
             self.excused.add(number)
