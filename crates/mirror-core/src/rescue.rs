@@ -87,7 +87,7 @@ pub struct Limits {
     pub limit_bytes: u64,
     /// How many rescues there may be.
     pub keep: u32,
-    /// Space that stays free on the file system of the rescues.
+    /// Space that stays free on the file system of the rescues, or a tenth of a smaller one.
     pub reserve_bytes: u64,
     /// A file up to this size is saved whole, a larger one by zones (unless a copy costs nothing).
     pub whole_file_bytes: u64,
@@ -118,6 +118,13 @@ pub enum Room {
     LeaveOut(Bound),
 }
 
+/// The file system that the rescues lie on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Disk {
+    pub bytes: u64,
+    pub free_bytes: u64,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bound {
     Limit,
@@ -125,11 +132,17 @@ pub enum Bound {
 }
 
 impl Limits {
-    /// `used` by all rescues, `free` on their file system, `finished` older ones that may go.
-    pub fn room(&self, need: u64, used: u64, free: u64, finished: usize) -> Room {
+    /// What stays free on a file system of this size.
+    pub fn reserve(&self, disk_bytes: u64) -> u64 {
+        self.reserve_bytes.min(disk_bytes / 10)
+    }
+
+    /// `used` by all rescues, `finished` older ones that may go.
+    pub fn room(&self, need: u64, used: u64, disk: Disk, finished: usize) -> Room {
+        let reserve = self.reserve(disk.bytes);
         let bound = if used.saturating_add(need) > self.limit_bytes {
             Bound::Limit
-        } else if free < self.reserve_bytes.saturating_add(need) {
+        } else if disk.free_bytes < reserve.saturating_add(need) {
             Bound::Reserve
         } else {
             return Room::Yes;

@@ -2,8 +2,8 @@
 
 use mirror_core::generation::Relation;
 use mirror_core::rescue::{
-    directory_name, is_directory_name, plan, zones, Before, Bound, Limits, Plan, Reason, Room,
-    WhenFull, ZONE_BYTES,
+    directory_name, is_directory_name, plan, zones, Before, Bound, Disk, Limits, Plan, Reason,
+    Room, WhenFull, ZONE_BYTES,
 };
 
 #[test]
@@ -36,14 +36,25 @@ fn nothing_that_is_contained_in_the_primarys_data_is_saved() {
 #[test]
 fn the_bounds_hold_to_the_byte() {
     let limits = Limits { limit_bytes: 100, reserve_bytes: 50, ..Limits::default() };
-    assert_eq!(limits.room(40, 60, 90, 0), Room::Yes);
-    assert_eq!(limits.room(41, 60, 1000, 0), Room::Stop(Bound::Limit));
-    assert_eq!(limits.room(40, 60, 89, 0), Room::Stop(Bound::Reserve));
-    assert_eq!(limits.room(41, 60, 1000, 2), Room::RemoveOldest);
+    let disk = |free_bytes| Disk { bytes: 2000, free_bytes };
+    assert_eq!(limits.room(40, 60, disk(90), 0), Room::Yes);
+    assert_eq!(limits.room(41, 60, disk(1000), 0), Room::Stop(Bound::Limit));
+    assert_eq!(limits.room(40, 60, disk(89), 0), Room::Stop(Bound::Reserve));
+    assert_eq!(limits.room(41, 60, disk(1000), 2), Room::RemoveOldest);
     let go_on = Limits { when_full: WhenFull::GoOn, ..limits };
-    assert_eq!(go_on.room(41, 60, 1000, 2), Room::RemoveOldest);
-    assert_eq!(go_on.room(41, 60, 1000, 0), Room::LeaveOut(Bound::Limit));
-    assert_eq!(go_on.room(u64::MAX, 60, 1000, 0), Room::LeaveOut(Bound::Limit));
+    assert_eq!(go_on.room(41, 60, disk(1000), 2), Room::RemoveOldest);
+    assert_eq!(go_on.room(41, 60, disk(1000), 0), Room::LeaveOut(Bound::Limit));
+    assert_eq!(go_on.room(u64::MAX, 60, disk(1000), 0), Room::LeaveOut(Bound::Limit));
+}
+
+#[test]
+fn a_small_disk_keeps_a_tenth_free() {
+    let limits = Limits { reserve_bytes: 2 << 30, ..Limits::default() };
+    assert_eq!(limits.reserve(500 << 20), 50 << 20);
+    assert_eq!(limits.reserve(1 << 40), 2 << 30);
+    let disk = |free_bytes| Disk { bytes: 500 << 20, free_bytes };
+    assert_eq!(limits.room(1 << 20, 0, disk(51 << 20), 0), Room::Yes);
+    assert_eq!(limits.room(1 << 20, 0, disk((51 << 20) - 1), 0), Room::Stop(Bound::Reserve));
 }
 
 #[test]

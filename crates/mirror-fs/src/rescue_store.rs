@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use mirror_core::rescue::{is_directory_name, Bound, Limits, Room};
+use mirror_core::rescue::{is_directory_name, Bound, Disk, Limits, Room};
 use rustix::fs as rfs;
 
 use crate::calls;
@@ -145,9 +145,12 @@ impl Store {
     pub fn make_room(&mut self, need: u64) -> io::Result<bool> {
         loop {
             let space = calls::fstatvfs(&self.saved)?;
-            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            let disk = Disk {
+                bytes: space.f_blocks.saturating_mul(space.f_frsize),
+                free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
+            };
             let finished = self.finished()?.len();
-            let bound = match self.limits.room(need, self.used, free, finished) {
+            let bound = match self.limits.room(need, self.used, disk, finished) {
                 Room::Yes => return Ok(true),
                 Room::RemoveOldest => {
                     self.remove_oldest()?;
@@ -165,10 +168,11 @@ impl Store {
                     self.limits.limit_bytes, self.used
                 ),
                 Bound::Reserve => format!(
-                    "the disk of {} has only {free} bytes left, of which rescue_reserve keeps {}: \
+                    "the disk of {} has only {} bytes left, of which rescue_reserve keeps {}: \
                      free some",
                     self.root.display(),
-                    self.limits.reserve_bytes
+                    disk.free_bytes,
+                    self.limits.reserve(disk.bytes)
                 ),
             };
             return Err(io::Error::other(format!(
