@@ -252,7 +252,7 @@ class Replication(Section):
     rescue_reserve_bytes: Size = Field(
         2 << 30,
         alias="rescue_reserve",
-        description="Space that a rescue leaves free on the disk of /var/lib/twofold, or a tenth of it",
+        description="Space left free on the disk of /var/lib/twofold, or a tenth of it if less",
     )
     rescue_when_full: Literal["stop", "go_on"] = Field(
         "stop",
