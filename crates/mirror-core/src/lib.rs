@@ -11,6 +11,7 @@ pub mod pace;
 pub mod rescue;
 pub mod tree_identity;
 pub mod units;
+pub mod verify;
 pub mod window;
 pub mod wire;
 pub mod yielding;

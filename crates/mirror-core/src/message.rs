@@ -14,6 +14,7 @@
 
 use crate::generation::{Generation, Relation};
 use crate::units::{Epoch, FileId, FileTime, Sequence};
+use crate::verify::{Verified, Verify};
 
 /// What a directory entry is. The numbers are those of the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -230,6 +231,9 @@ pub enum Operation<'a> {
         history: Vec<u64>,
     },
 
+    /// The copies are compared while they are in use.
+    Verify(Verify<'a>),
+
     /// Nothing to say, still here.
     Ping,
     /// The primary has stopped writing for good; the copy is complete. `goes_on`: it expects the
@@ -264,6 +268,7 @@ pub enum Report {
         checksum: u128,
         holes_only: bool,
     },
+    Verified(Verified),
     /// Leaving in order; not coming back by itself.
     Goodbye,
 }

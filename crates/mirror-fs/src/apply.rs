@@ -234,6 +234,7 @@ impl Applier {
                 apply_xattr(self.path_fd(id)?.as_fd(), name, None)
             }
             Operation::Ping | Operation::ResyncBegin => Ok(()),
+            Operation::Verify(verify) => self.verify(verify, beside),
             operation if operation.is_resync() => self.apply_resync(operation, beside),
             operation => self.apply_name(operation),
         }

@@ -1,5 +1,5 @@
 //! What a secondary does beside the stream, because it may take long: syncs, and the checksums of a
-//! resync.
+//! resync or a verification.
 //!
 //! Each has threads and a queue of its own: an application's fsync must not wait behind the reading
 //! of a disk. The queues are bounded; a full one slows the stream. The threads for checksums leave

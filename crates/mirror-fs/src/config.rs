@@ -87,6 +87,9 @@ pub struct Config {
     pub cache: CachePolicy,
     pub peer_timeout_ms: u64,
     pub resync_limit_bytes_per_s: Option<u64>,
+    /// Contents that a verification may read in a second.
+    #[serde(default)]
+    pub verify_limit_bytes_per_s: Option<u64>,
     /// Paths that must exist in each tree before the engine starts (`identity`).
     #[serde(default)]
     pub require: Vec<PathBuf>,

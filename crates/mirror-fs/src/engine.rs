@@ -30,6 +30,7 @@ use crate::outbox::Outbox;
 use crate::perform::Remainder;
 use crate::source::Source;
 use crate::tree::{Inode, Place, Tree};
+use crate::verify::{Verifications, RESULT};
 
 /// Data of frozen writes that is kept in memory; beyond it the writer's thread waits instead.
 const PARKED_MAX: usize = 4096;
@@ -72,6 +73,7 @@ pub struct Engine {
     /// What a resync may send; from the configuration at first, then by command.
     pub resync_limit: Mutex<Option<u64>>,
     pub follower: Mutex<Option<Arc<Follower>>>,
+    pub verifications: Mutex<Verifications>,
     pub notifiers: OnceLock<Vec<fuser::Notifier>>,
     pub applied: Applied,
     pub resyncs: AtomicU64,
@@ -95,6 +97,7 @@ impl Engine {
         let damaged = standing.damaged.is_some();
         identity::check(&config, &standing.generation, damaged, trees.iter().map(|t| &**t))?;
         let resync_limit = Mutex::new(config.resync_limit_bytes_per_s);
+        let verifications = Verifications::remembered(&config.state_dir.join(RESULT));
         Ok(Engine {
             config,
             trees,
@@ -108,6 +111,7 @@ impl Engine {
             source: Mutex::new(None),
             resync_limit,
             follower: Mutex::new(None),
+            verifications: Mutex::new(verifications),
             notifiers: OnceLock::new(),
             applied: Applied::default(),
             resyncs: AtomicU64::new(0),

@@ -327,10 +327,8 @@ fn perform(
             applier.settle_times();
             engine.record(|g| g.epoch = g.epoch.max(epoch)).map_err(io::Error::other)
         }
-        operation => {
-            debug_assert!(session.resyncing || !operation.is_resync());
-            applier.apply(sequence, operation, beside)
-        }
+        // What belongs to a resync also repairs what a verification has found.
+        operation => applier.apply(sequence, operation, beside),
     }
 }
 

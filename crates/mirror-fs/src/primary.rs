@@ -314,6 +314,7 @@ fn heard(engine: &Arc<Engine>, session: u64, report: Report) -> Option<String> {
                 source.answered(id, offset, length, checksum, holes_only);
             }
         }
+        Report::Verified(answer) => engine.verified(session, answer),
         Report::Goodbye => return Some("the secondary said goodbye".into()),
     }
     None

@@ -41,6 +41,11 @@ impl Commands for Control {
             Request::SetResyncLimit { bytes_per_s } => {
                 engine.set_resync_limit(bytes_per_s.map(std::num::NonZeroU64::get));
             }
+            Request::Verify { repair } => engine.begin_verify(repair)?,
+            Request::StopVerify => engine.stop_verify(),
+            Request::VerifyResult => {
+                fields.insert("verify".into(), engine.verifications.lock().full());
+            }
             Request::Stop { abort } => self.stop(abort)?,
             Request::Faults { plan } => {
                 if engine.config.faults.is_none() {
@@ -125,6 +130,7 @@ impl Engine {
             "up_to_date": generation.up_to_date() && standing.damaged.is_none(),
             "trusted": standing.trusted,
             "resync": self.resync_status(role, generation.sync_target),
+            "verify": self.verifications.lock().brief(),
             "generation": generation_json::to_json(generation),
             "damaged": standing.damaged,
             "rescue": {

@@ -205,6 +205,15 @@ impl Tree {
         handle.is_ok_and(|handle| handle == inode.handle)
     }
 
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// A name that stays on this node: `path` is that of its directory.
+    pub fn not_replicated(&self, in_root: bool, _path: &[u8], name: &[u8]) -> bool {
+        in_root && name == ASIDE.as_bytes()
+    }
+
     /// The name that hides what a resync moved aside.
     pub fn hidden(&self, parent: FileId, name: &[u8]) -> bool {
         parent.is_root() && name == ASIDE.as_bytes()

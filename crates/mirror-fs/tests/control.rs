@@ -149,6 +149,9 @@ fn commands_reach_the_engine_as_they_were_meant() {
         json!({"id": 7, "command": "stop", "abort": true}),
         json!({"id": 8, "command": "set_resync_limit", "bytes_per_s": 1000}),
         json!({"id": 9, "command": "set_resync_limit", "bytes_per_s": null}),
+        json!({"id": 10, "command": "verify", "repair": true}),
+        json!({"id": 11, "command": "stop_verify"}),
+        json!({"id": 12, "command": "verify_result"}),
         json!({"id": "text", "command": "reconcile", "theirs": theirs}),
     ] {
         let reply = client.ask(request.clone());
@@ -156,7 +159,7 @@ fn commands_reach_the_engine_as_they_were_meant() {
     }
     let asked: Vec<Request> = world.asked.try_iter().collect();
     assert_eq!(
-        asked[..9],
+        asked[..12],
         [
             Request::BecomePrimary { epoch: 4, alone: true, first: false, force: false },
             Request::BecomeSecondary { epoch: 5 },
@@ -167,9 +170,12 @@ fn commands_reach_the_engine_as_they_were_meant() {
             Request::Stop { abort: true },
             Request::SetResyncLimit { bytes_per_s: NonZeroU64::new(1000) },
             Request::SetResyncLimit { bytes_per_s: None },
+            Request::Verify { repair: true },
+            Request::StopVerify,
+            Request::VerifyResult,
         ]
     );
-    let Request::Reconcile { theirs } = &asked[9] else { panic!("{:?}", asked[9]) };
+    let Request::Reconcile { theirs } = &asked[12] else { panic!("{:?}", asked[12]) };
     assert_eq!((theirs.current, theirs.epoch, theirs.outdated), (255, 3, true));
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from twofold.cli import rescue
+from twofold.cli import rescue, verification
 
 app = typer.Typer(no_args_is_help=True, help="The two copies of a module's directories.")
 
@@ -14,4 +14,5 @@ def group() -> None:
     """The two copies of a module's directories."""
 
 
+app.command("verify")(verification.verify)
 app.add_typer(rescue.app, name="rescue")

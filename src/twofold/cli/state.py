@@ -27,6 +27,9 @@ def state(
         bool, typer.Option("-q", "--quiet", help="Print nothing; the exit code tells.")
     ] = False,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Again every second.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Also the last verification of the copies.")
+    ] = False,
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +53,7 @@ def state(
         raise error_from(objects[0]["error"])
     from twofold.cli.state_view import print_states
 
-    print_states(console(), objects)
+    print_states(console(), objects, verbose)
 
 
 def quiet_code(client: Client, session: Session, module: str | None) -> int:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from twofold.cli.progress_line import resync_text
 from twofold.cli.quantities import duration_text
+from twofold.cli.verification import summary
 
 Object = dict[str, Any]
 
@@ -33,8 +34,8 @@ SERVING = ("PRIM", "ALONE", "UP")
 PANEL_WIDTH_MAX = 110
 
 
-def print_states(console: Console, objects: list[Object]) -> None:
-    shown = panels(objects)
+def print_states(console: Console, objects: list[Object], verbose: bool = False) -> None:
+    shown = panels(objects, verbose)
     if not shown:
         console.print(
             "No module yet. Add one: [bold]twofold module library[/] lists what is there."
@@ -43,11 +44,11 @@ def print_states(console: Console, objects: list[Object]) -> None:
         console.print(panel, width=min(console.width, PANEL_WIDTH_MAX))
 
 
-def panels(objects: list[Object]) -> list[Panel]:
+def panels(objects: list[Object], verbose: bool = False) -> list[Panel]:
     names = sorted({str(o["module"]) for o in objects if o.get("module")})
     lost = [o for o in objects if "error" in o]
-    return [_panel(name, [o for o in objects if o.get("module") == name] + _lost(lost, name))
-            for name in names]  # fmt: skip
+    nodes = {n: [o for o in objects if o.get("module") == n] + _lost(lost, n) for n in names}
+    return [_panel(name, nodes[name], verbose) for name in names]
 
 
 def _lost(lost: list[Object], name: str) -> list[Object]:
@@ -55,13 +56,14 @@ def _lost(lost: list[Object], name: str) -> list[Object]:
     return [{**o, "module": name} for o in lost if o.get("module") != name]
 
 
-def _panel(name: str, nodes: list[Object]) -> Panel:
+def _panel(name: str, nodes: list[Object], verbose: bool) -> Panel:
     nodes = sorted(nodes, key=lambda o: str(o.get("node")))
     known = [o for o in nodes if "error" not in o]
     parts: list[RenderableType] = [_side_by_side(nodes)]
     copying = [o for o in known if o.get("resync")]
     if copying:  # both nodes tell of the same copy; the one that has sent it knows its size best
         parts.append(_resync(max(copying, key=lambda o: o["resync"].get("as") == "source")))
+    parts += _verifications(known, verbose)
     parts += _nexts(nodes)
     serving = next((o for o in known if o.get("state") in SERVING), None)
     title = f"[bold]{escape(name)}[/] · {known[0].get('kind', '?') if known else '?'}"
@@ -188,6 +190,13 @@ def _resync(node: Object) -> RenderableType:
         bar = Text("copying what differs …" if copying else "comparing …", "bright_black")
     line.add_row("resync", bar, figures)
     return Padding(line, (1, 0, 0, 0))
+
+
+def _verifications(known: list[Object], verbose: bool) -> list[RenderableType]:
+    """Of the node that serves: what runs, or has found something; the last one on request."""
+    results = [o["verify"] for o in known if o.get("state") in SERVING and o.get("verify")]
+    wanted = [r for r in results if verbose or r["state"] == "running" or r["differing"]]
+    return [Padding(Text(f"verify {summary(r)}"), (1, 0, 0, 0)) for r in wanted]
 
 
 def _nexts(nodes: list[Object]) -> list[RenderableType]:

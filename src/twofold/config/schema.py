@@ -258,6 +258,9 @@ class Replication(Section):
         "stop",
         description="stop: without room nothing more is overwritten; go_on: the rest is lost",
     )
+    verify_limit_bytes_per_s: Size = Field(
+        0, alias="verify_limit", description="Bytes a second a verification may read; 0: no limit"
+    )
     resync_limit_bytes_per_s: Size = Field(
         0,
         alias="resync_limit",

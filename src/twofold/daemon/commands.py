@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.config.load import NodeConfig, nearest
-from twofold.daemon import rescues
+from twofold.daemon import rescues, verification
 from twofold.daemon.configuration import Configuration
 from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Journal
@@ -73,6 +73,9 @@ class Commands:
             "rescue_show": self._rescue,
             "rescue_extract": self._rescue,
             "rescue_delete": self._rescue,
+            "verify": self._verify,
+            "verify_stop": self._verify,
+            "verify_result": self._verify,
             "why": self._why,
             "log": self._log,
             "reload": self._reload,
@@ -153,6 +156,15 @@ class Commands:
         await asyncio.gather(*asked)
         return {"sentence": "All modules of this node are being stopped."}
 
+    async def _verify(self, caller: str, body: Body) -> dict[str, Any]:
+        """Given on either node; the one that serves does it, and has the result."""
+        running = self._module(body)
+        view = running.driver.view
+        if view.state is State.SECOND and peer_serving(view) and not body.get("forwarded"):
+            control, peer = self._here().control, view.settings.peer
+            return dict(await control.request(peer, {**body, "forwarded": True}, ANSWER_TIMEOUT_S))
+        return await verification.asked(running.driver.parts.engine, self._here().node.name, body)
+
     async def _reload(self, caller: str, body: Body) -> dict[str, Any]:
         await self._here().lifecycle.reload()
         return {"sentence": "The configuration was read again."}
@@ -217,6 +229,7 @@ class Commands:
             "copy_current": copy_current(view) if view.state is State.SECOND else None,
             "resync": status.get("resync"),
             "rescue": status.get("rescue"),
+            "verify": status.get("verify"),
             "epoch": view.epoch,
             "generation": engine.generation.current if engine else None,
             "reachable": True,

@@ -280,6 +280,7 @@ def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str,
             "reserve_bytes": replication.rescue_reserve_bytes,
             "when_full": replication.rescue_when_full,
         },
+        "verify_limit_bytes_per_s": replication.verify_limit_bytes_per_s or None,
         "resync_limit_bytes_per_s": resync_limit(module),
     }
 

@@ -15,6 +15,7 @@ the node's own fields plus `"node"` and `"reachable": true`; or `{"node", "reach
 | `rescue_list` `rescue_show` | `module`, `rescue`, `limit` | `rescues`; `rescue` with `names` |
 | `rescue_extract` | `module`, `rescue`, `into`, `with_current` | `extracted`: what was made |
 | `rescue_delete` | `module`, `rescue` | `deleted` |
+| `verify` `verify_stop` `verify_result` | `module`, `repair` | `verify`: see interfaces.md |
 | `why` | `module`, `limit` | `decisions`: [{`at`, `state`, `event`, `then`, `sentence`}] |
 | `log` | `module`, `limit`, `since` | `entries`: [{`id`, `at`, `module`, `severity`, `sentence`}] |
 | `reload` | | configuration is read again |

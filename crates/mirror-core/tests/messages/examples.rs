@@ -3,6 +3,7 @@
 use mirror_core::generation::{Generation, LastRole, Relation};
 use mirror_core::message::*;
 use mirror_core::units::{FileId, FileTime};
+use mirror_core::verify::{Seen, Verified, Verify};
 use mirror_core::wire;
 
 const TIME: FileTime = FileTime { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
@@ -67,6 +68,16 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         all.push((name.to_owned(), frame));
     }
     all.extend(handshake());
+    for (name, operation) in verification() {
+        let mut frame = Vec::new();
+        wire::encode_operation(1000, &operation, &mut frame);
+        all.push((name.to_owned(), frame));
+    }
+    for (name, verified) in verified() {
+        let mut frame = Vec::new();
+        wire::encode_report(&Report::Verified(verified), &mut frame);
+        all.push((name.to_owned(), frame));
+    }
     all
 }
 
@@ -167,6 +178,50 @@ fn stream() -> Named {
         ("resync_end", Operation::ResyncEnd { generation: 77, history: vec![76, 75] }),
         ("ping", Operation::Ping),
         ("hand_over", Operation::HandOver { epoch: 43 }),
+    ]
+}
+
+fn verification() -> Named {
+    let (check, parent, directory, name) = (7, FileId::root(1), id(30), &b"name"[..]);
+    let names = vec![(b"a".to_vec(), 1 << 127), (b"c \xff".to_vec(), 2)];
+    let names =
+        Verify::Names { check, directory, path: b"one/two", after: b"", up_to: b"c \xff", names };
+    let zone = |hole, ordered, length| {
+        let offset = 1 << 20;
+        Operation::Verify(Verify::Zone { check, parent, name, offset, length, hole, ordered })
+    };
+    vec![
+        ("verify_names", Operation::Verify(names)),
+        ("verify_entry", Operation::Verify(Verify::Entry { check, parent, name })),
+        ("verify_itself", Operation::Verify(Verify::Itself { check, directory })),
+        ("verify_zone", zone(false, true, 1 << 20)),
+        ("verify_hole", zone(true, false, 1 << 40)),
+        (
+            "verify_take_away",
+            Operation::Verify(Verify::TakeAway { parent, name, parent_mtime: TIME }),
+        ),
+        ("verify_repaired", Operation::Verify(Verify::Repaired)),
+    ]
+}
+
+fn verified() -> Vec<(&'static str, Verified)> {
+    let check = 7;
+    let metadata = Metadata {
+        mode: 0o640,
+        uid: 1,
+        gid: 2,
+        size: 3,
+        mtime: TIME,
+        xattrs: vec![(b"user.x".to_vec(), vec![0, 255])],
+    };
+    let target = b"elsewhere".to_vec();
+    let seen = Some(Seen { kind: FileKind::Symlink, rdev: 0, target, metadata });
+    vec![
+        ("verified_names", Verified::Names { check, differing: vec![b"a".to_vec()], more: true }),
+        ("verified_entry", Verified::Entry { check, seen }),
+        ("verified_missing", Verified::Entry { check, seen: None }),
+        ("verified_zone", Verified::Zone { check, checksum: 5 }),
+        ("unreadable", Verified::Unreadable { check, errno: 5 }),
     ]
 }
 

@@ -6,6 +6,7 @@ pub mod examples;
 use mirror_core::generation::{Generation, LastRole, Relation, HISTORY_MAX};
 use mirror_core::message::*;
 use mirror_core::units::{FileId, FileTime, MAX_INODE};
+use mirror_core::verify::{Seen, Verified, Verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -33,7 +34,7 @@ pub struct Sample {
     pub times: [FileTime; 2],
 }
 
-pub const FORMS: usize = 28;
+pub const FORMS: usize = 34;
 
 impl Sample {
     /// One of the forms of an operation, made of this sample's parts.
@@ -120,7 +121,30 @@ impl Sample {
                 Operation::ResyncEnd { generation: self.long.max(1), history: vec![self.long; 3] }
             }
             26 => Operation::Ping,
-            _ => Operation::HandOver { epoch: self.long },
+            27 => Operation::HandOver { epoch: self.long },
+            _ => Operation::Verify(self.verify()),
+        }
+    }
+}
+
+impl Sample {
+    fn verify(&self) -> Verify<'_> {
+        let (check, parent, name) = (self.long, self.parent, self.name.as_slice());
+        match self.form {
+            28 => {
+                let names = vec![(self.other_name.clone(), 3), (self.name.clone(), 4)];
+                let (directory, path) = (self.id, self.data.as_slice());
+                Verify::Names { check, directory, path, after: &[], up_to: name, names }
+            }
+            29 => Verify::Entry { check, parent, name },
+            30 => Verify::Itself { check, directory: self.id },
+            31 => {
+                let (hole, length) = (self.flag, u64::from(self.word % (4 << 20)));
+                let (offset, ordered) = (self.offset, !hole);
+                Verify::Zone { check, parent, name, offset, length, hole, ordered }
+            }
+            32 => Verify::TakeAway { parent, name, parent_mtime: self.times[1] },
+            _ => Verify::Repaired,
         }
     }
 }
@@ -240,7 +264,22 @@ pub fn reports() -> impl Strategy<Value = Report> {
                 holes_only
             }
         ),
+        verified().prop_map(Report::Verified),
         Just(Report::Goodbye),
+    ]
+}
+
+fn verified() -> impl Strategy<Value = Verified> {
+    let seen = (kinds(), any::<u64>(), metadata())
+        .prop_map(|((kind, target), rdev, metadata)| Seen { kind, rdev, target, metadata });
+    prop_oneof![
+        (any::<u64>(), vec(names(), 0..5), any::<bool>())
+            .prop_map(|(check, differing, more)| Verified::Names { check, differing, more }),
+        (any::<u64>(), proptest::option::of(seen))
+            .prop_map(|(check, seen)| Verified::Entry { check, seen }),
+        any::<(u64, u128)>().prop_map(|(check, checksum)| Verified::Zone { check, checksum }),
+        (any::<u64>(), 0..=4095i32)
+            .prop_map(|(check, errno)| Verified::Unreadable { check, errno }),
     ]
 }
 

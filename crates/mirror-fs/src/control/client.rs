@@ -19,8 +19,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// The status is told at least this often: its times go on although nothing happens.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Fields that change all the time and can wait a little; every other change is told at once.
-const PROGRESS_FIELDS: [&str; 5] =
-    ["link_silent_ms", "resync", "pending_operations", "parked_operations", "counters"];
+const PROGRESS_FIELDS: [&str; 6] =
+    ["link_silent_ms", "resync", "verify", "pending_operations", "parked_operations", "counters"];
 
 /// The writing half, shared by whoever has something to say to this client.
 struct Client {

@@ -41,6 +41,13 @@ pub enum Request {
     SetResyncLimit {
         bytes_per_s: Option<NonZeroU64>,
     },
+    /// Compare the two copies while they are in use; the status tells how far it is.
+    Verify {
+        repair: bool,
+    },
+    StopVerify,
+    /// What the verification that runs, or the last one, has found: all that is kept of it.
+    VerifyResult,
     Stop {
         abort: bool,
     },
@@ -63,6 +70,9 @@ impl Request {
             | Request::Thaw { .. }
             | Request::Reconcile { .. }
             | Request::SetResyncLimit { .. }
+            | Request::Verify { .. }
+            | Request::StopVerify
+            | Request::VerifyResult
             | Request::Faults { .. } => false,
         }
     }
@@ -124,6 +134,12 @@ enum Written {
     SetResyncLimit {
         bytes_per_s: Value,
     },
+    Verify {
+        #[serde(default)]
+        repair: bool,
+    },
+    StopVerify {},
+    VerifyResult {},
     Stop {
         #[serde(default)]
         abort: bool,
@@ -172,6 +188,9 @@ fn understand(fields: Map<String, Value>) -> Result<Asked, String> {
             })?;
             Request::SetResyncLimit { bytes_per_s }
         }
+        Written::Verify { repair } => Request::Verify { repair },
+        Written::StopVerify {} => Request::StopVerify,
+        Written::VerifyResult {} => Request::VerifyResult,
         Written::Stop { abort } => Request::Stop { abort },
         Written::Faults { plan } => Request::Faults { plan },
     }))

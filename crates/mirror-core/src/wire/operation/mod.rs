@@ -4,6 +4,9 @@
 mod contents;
 mod names;
 mod stream;
+mod verify;
+
+pub(super) use stream::{decode_metadata, encode_metadata};
 
 use super::bytes::{Reader, Writer, NAME_MAX, TARGET_MAX, VALUE_MAX};
 use super::{begin_frame, end_frame, kinds, Header, WireError, MAX_BODY_BYTES, MAX_DATA_BYTES};
@@ -29,7 +32,8 @@ pub fn encode_operation_split<'a>(
     let mut writer = Writer(out);
     let written = names::encode(operation, &mut writer)
         || contents::encode(operation, &mut writer)
-        || stream::encode(operation, &mut writer);
+        || stream::encode(operation, &mut writer)
+        || verify::encode(operation, &mut writer);
     debug_assert!(written, "no encoder took {operation:?}");
     let data = match operation {
         Operation::Write { data, .. } => Some(*data),
@@ -55,7 +59,10 @@ pub fn decode_operation<'a>(header: &Header, body: &'a [u8]) -> Result<Operation
             Some(operation) => operation,
             None => match stream::decode(kind, &mut reader)? {
                 Some(operation) => operation,
-                None => return Err(reader.error("kind", "has no decoder")),
+                None => match verify::decode(kind, &mut reader)? {
+                    Some(operation) => operation,
+                    None => return Err(reader.error("kind", "has no decoder")),
+                },
             },
         },
     };
@@ -124,6 +131,7 @@ fn kind_of(operation: &Operation<'_>) -> u16 {
         Operation::Attach { .. } => kinds::ATTACH,
         Operation::Place { .. } => kinds::PLACE,
         Operation::ResyncEnd { .. } => kinds::RESYNC_END,
+        Operation::Verify(verify) => verify::kind_of(verify),
         Operation::Ping => kinds::PING,
         Operation::HandOver { .. } => kinds::HAND_OVER,
     }

@@ -140,7 +140,7 @@ fn decode_entry(r: &mut Reader<'_>) -> Result<Entry, WireError> {
     })
 }
 
-fn encode_metadata(metadata: &Metadata, w: &mut Writer<'_>) {
+pub(in crate::wire) fn encode_metadata(metadata: &Metadata, w: &mut Writer<'_>) {
     w.u32(metadata.mode).u32(metadata.uid).u32(metadata.gid).u64(metadata.size);
     w.time(metadata.mtime).count(metadata.xattrs.len());
     for (name, value) in &metadata.xattrs {
@@ -148,7 +148,7 @@ fn encode_metadata(metadata: &Metadata, w: &mut Writer<'_>) {
     }
 }
 
-fn decode_metadata(r: &mut Reader<'_>) -> Result<Metadata, WireError> {
+pub(in crate::wire) fn decode_metadata(r: &mut Reader<'_>) -> Result<Metadata, WireError> {
     let (mode, uid, gid) = (r.u32("mode")?, r.u32("uid")?, r.u32("gid")?);
     let (size, mtime) = (r.offset("size")?, r.time("mtime")?);
     let count = r.count("xattrs", XATTR_MIN_BYTES)?;

@@ -1,0 +1,91 @@
+"""`twofold mirror verify`: what it asks, what it tells, and its exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.conftest import Daemon
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def result(**more: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "state": "done",
+        "why": None,
+        "repair": False,
+        "begun_at_s": 1_700_000_000,
+        "seconds": 2.0,
+        "files": 12,
+        "bytes": 4096,
+        "looked_twice": 0,
+        "differing": 0,
+        "repaired": 0,
+        "differences": [],
+    }
+    return plain | more
+
+
+def difference(path: str, *what: str, repaired: bool = False) -> dict[str, Any]:
+    zones = [[1048576, 2097152]] if "contents" in what else []
+    return {"tree": 0, "path": path, "what": list(what), "zones": zones, "repaired": repaired}
+
+
+def answering(daemon: Daemon, found: dict[str, Any]) -> None:
+    for command in ("verify", "verify_result", "verify_stop"):
+        daemon.answers[command] = {"module": "files", "node": "a", "verify": found}
+
+
+def test_equal_copies(daemon: Daemon, twofold: Run) -> None:
+    answering(daemon, result())
+    code, out, _ = twofold("mirror", "verify", "files")
+    assert code == 0
+    assert "12 files · 4.0 KiB · 2.0 KiB/s · no difference" in out
+    assert ("verify", False) in [(name, body.get("repair")) for _, name, body in daemon.asked]
+
+
+def test_what_differs_is_told_with_the_mend_and_code_1(daemon: Daemon, twofold: Run) -> None:
+    found = [difference("a/large", "contents", "mtime"), difference("b", "missing")]
+    answering(daemon, result(differing=3, differences=found))
+    code, out, _ = twofold("mirror", "verify", "files")
+    assert code == 1
+    assert "  a/large: contents, mtime (bytes 1048576+2097152)\n  b: missing\n  and 1 more" in out
+    assert "twofold mirror verify files --repair" in out
+
+
+def test_what_was_repaired_is_no_failure(daemon: Daemon, twofold: Run) -> None:
+    found = [difference("b", "missing", repaired=True)]
+    answering(daemon, result(repair=True, repaired=1, differing=1, differences=found))
+    code, out, _ = twofold("mirror", "verify", "files", "--repair")
+    assert code == 0
+    assert "b: missing  repaired" in out
+
+
+@pytest.mark.parametrize(
+    ("word", "command"), [("--last", "verify_result"), ("--stop", "verify_stop")]
+)
+def test_looking_at_it_begins_none(daemon: Daemon, twofold: Run, word: str, command: str) -> None:
+    answering(daemon, result(state="cut_short", why="it was stopped"))
+    code, out, _ = twofold("mirror", "verify", "files", word)
+    assert code == 0
+    assert "cut short (it was stopped)" in out
+    assert [name for _, name, _ in daemon.asked] == [command]
+
+
+def test_json_is_the_engines_object(daemon: Daemon, twofold: Run) -> None:
+    answering(daemon, result(differing=1, differences=[difference("b", "mode")]))
+    code, out, _ = twofold("mirror", "verify", "files", "--json")
+    assert code == 1
+    assert json.loads(out)["differences"][0]["what"] == ["mode"]
+
+
+def test_the_last_one_is_part_of_the_state(daemon: Daemon, twofold: Run) -> None:
+    daemon.states["a"]["verify"] = result()
+    assert "no difference" not in twofold("state")[1]
+    assert "no difference" in twofold("state", "--verbose")[1]
+    daemon.states["a"]["verify"] = result(differing=1, differences=[difference("b", "mode")])
+    assert "1 differ" in twofold("state")[1]
