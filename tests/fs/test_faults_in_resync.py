@@ -1,0 +1,128 @@
+"""Every labelled effect is broken during a resync, on the source or on the target.
+
+While it lasts the target is not up to date, and the application does not feel it (but for its own
+disk's errors). When it is over, a resync ends with two identical copies; nobody has to help.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fs.lanes import Lane, each
+from tests.fs.plane import Plane
+from tests.fs.test_faults import TABLE
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+
+EIO: Any = {"fail": {"errno": errno.EIO}}
+# Of these some passes are struck only: with all of them the two could not even begin.
+LINK = {"accept", "dial", "handshake", "send", "receive"}
+SOURCE = ["open_handle", "open_name", "identify", "stat", "seek", "read_directory", "read"]
+SOURCE += ["read_target", "list_xattr", "get_xattr", "send", "receive", "accept", "handshake"]
+SOURCE += ["state_create", "state_write", "state_sync", "state_rename", "state_sync_directory"]
+TARGET = [label for label, where in TABLE.items() if set(where) & set("sSA")]
+
+
+@pytest.fixture
+def lanes_home(home: Path) -> Iterator[Path]:
+    yield home
+    if str(home) not in Path("/proc/mounts").read_text():
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def fall_behind(lane: Lane) -> None:
+    """The second is away while its copy comes to lack and to have too much of everything."""
+    tree = lane.primary.tree
+    for _ in range(2):
+        assert lane.workout.run() == {}
+    lane.second.kill()
+    lane.primary.wait_status(frozen=True)
+    lane.primary.command("continue_alone", epoch=lane.pair.next_epoch())
+    shutil.rmtree(tree / f"round {lane.workout.round - 1}")
+    gone = f"round {lane.workout.round - 1}/"
+    for name in [name for name in lane.workout.acknowledged if name.startswith(gone)]:
+        lane.workout.acknowledged.pop(name)
+    here = tree / f"round {lane.workout.round}"
+    (here / "fifo").unlink()
+    (here / "fifo").write_text("a file now")
+    (here / "symbolic").unlink()
+    (here / "symbolic").symlink_to("elsewhere")
+    (here / "allocated").write_bytes(b"shorter")
+    assert lane.workout.run() == {}
+    lane.second.start()
+
+
+def follow(lane: Lane) -> None:
+    lane.second.command("become_secondary", epoch=lane.pair.epoch)
+
+
+def broken(lane: Lane, label: str, node: str, what: Any) -> None:
+    engine = lane.primary if node == "source" else lane.second
+    fall_behind(lane)
+    where = {"from": 3, "count": 2} if label in LINK else {}
+    lane.arm(engine, label, what, **where)
+    with Plane(lane.pair, lane.primary, lane.second):
+        try:
+            follow(lane)
+        except Exception:
+            assert label.startswith("state_"), "only the record's own disk may refuse the role"
+        until = time.monotonic() + 4
+        while not lane.struck(engine) and time.monotonic() < until:
+            time.sleep(0.05)
+        if lane.struck(engine) and label not in LINK:
+            time.sleep(0.5)
+            up_to_date = lane.second.status()["up_to_date"]
+            assert not up_to_date, "taken for a copy though it cannot be one"
+            assert not lane.primary.status()["peer_up_to_date"]
+        lane.heal(engine)
+        if lane.second.status()["role"] != "secondary":
+            follow(lane)
+        lane.whole_again()
+
+
+def source_fails(lane: Lane, label: str) -> None:
+    broken(lane, label, "source", EIO)
+
+
+def target_fails(lane: Lane, label: str) -> None:
+    broken(lane, label, "target", EIO)
+
+
+def target_is_full(lane: Lane, label: str) -> None:
+    broken(lane, label, "target", {"fail": {"errno": errno.ENOSPC}})
+
+
+def target_dies(lane: Lane, label: str) -> None:
+    fall_behind(lane)
+    lane.arm(lane.second, label, "kill", **{"from": 2})
+    with Plane(lane.pair, lane.primary, lane.second):
+        try:
+            follow(lane)
+        except (OSError, ValueError):
+            pass  # it died of the role itself
+        time.sleep(0.4)
+        lane.restart_as_second(lane.second)
+        lane.whole_again()
+
+
+def test_a_source_whose_disk_fails_makes_no_false_copy(lanes_home: Path) -> None:
+    each(lanes_home, SOURCE, source_fails)
+
+
+def test_a_target_whose_disk_fails_is_no_copy(lanes_home: Path) -> None:
+    each(lanes_home, TARGET, target_fails)
+
+
+def test_a_target_whose_disk_is_full_is_no_copy(lanes_home: Path) -> None:
+    each(lanes_home, ["write", "make", "set_xattr", "state_write"], target_is_full)
+
+
+def test_a_target_that_dies_anywhere_is_resynchronised_again(lanes_home: Path) -> None:
+    each(lanes_home, TARGET, target_dies)
