@@ -64,12 +64,7 @@ impl Run<'_> {
         });
         let finer = match compared {
             Ok(finer) => finer?,
-            Err(e) => {
-                // The file stays unfinished, so the resync cannot end without it.
-                let text = format!("resync: {:?}: {e}", file.inode.id);
-                self.engine.note_failed("io_error", &text);
-                return Ok(());
-            }
+            Err(e) => return Err(self.cannot_read(&file.inode, &e)),
         };
         if finer.is_none() {
             let length = u64::from(zone.length);
@@ -162,9 +157,7 @@ impl Run<'_> {
                     self.source.file_done();
                 }
             }
-            Err(e) => {
-                self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id));
-            }
+            Err(e) => return Err(self.cannot_read(inode, &e)),
         }
         Ok(())
     }

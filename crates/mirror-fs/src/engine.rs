@@ -47,6 +47,8 @@ pub struct Facts {
     pub failed: Option<(&'static str, String)>,
     /// The rescue that is being filled.
     pub rescuing: Option<String>,
+    /// When this node's disk could not give what a resync needed.
+    pub resync_failed: Option<Instant>,
     pub stopping: bool,
     /// What was said last of a connection that came to nothing.
     pub said: Option<String>,

@@ -22,6 +22,8 @@ use crate::source::Source;
 use crate::tls;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+/// After a resync that this node's disk has ended.
+const RESYNC_AGAIN: Duration = Duration::from_secs(3);
 const PING_EVERY: Duration = Duration::from_millis(400);
 
 /// Listens on every address until the process ends.
@@ -130,6 +132,11 @@ fn judge(engine: &Engine, hello: &Hello) -> Welcome {
     let mode = engine.mode.read();
     if mode.role != Role::Primary {
         return Welcome::Refused { reason: "this node is not primary".into() };
+    }
+    let failed = engine.facts.lock().resync_failed;
+    if failed.is_some_and(|when| when.elapsed() < RESYNC_AGAIN) {
+        let reason = "this node's disk failed in the last resync; another begins in a moment";
+        return Welcome::Refused { reason: reason.into() };
     }
     let standing = engine.standing.lock().clone();
     let mine = &standing.generation;

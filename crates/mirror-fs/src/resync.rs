@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{sync_channel, RecvTimeoutError};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mirror_core::message::{FileKind, Operation};
 
@@ -121,9 +121,22 @@ impl Run<'_> {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ESTALE | libc::ENOENT)) => {
                 tracing::info!(id = ?inode.id, places = ?inode.places.lock(), "gone: {e}");
             }
-            Err(e) => self.engine.note_failed("io_error", &format!("resync: {:?}: {e}", inode.id)),
+            Err(e) => return Err(self.cannot_read(inode, &e)),
         }
         Ok(())
+    }
+
+    /// This node's disk cannot give what the copy needs: rather none than one that lacks it. The
+    /// session ends, and the next resync begins after a moment.
+    pub(crate) fn failed(&self, text: &str) -> Over {
+        self.engine.note_failed("io_error", text);
+        self.engine.facts.lock().resync_failed = Some(Instant::now());
+        self.engine.outbox.lost();
+        Over
+    }
+
+    pub(crate) fn cannot_read(&self, inode: &Inode, error: &io::Error) -> Over {
+        self.failed(&format!("a file could not be read for the resync: {:?}: {error}", inode.id))
     }
 
     pub(crate) fn current(&self, mode: &Mode) -> Result<(), Over> {
@@ -178,10 +191,7 @@ impl Run<'_> {
             }
             // From the moment it adopts this generation the secondary may take over: so this node
             // must not believe, after a crash, that only it can have the newest data.
-            if let Err(text) = self.engine.record(|g| g.sole = false) {
-                self.engine.note_failed("io_error", &text);
-                return Err(Over);
-            }
+            self.engine.record(|g| g.sole = false).map_err(|text| self.failed(&text))?;
             self.unbind_unused(&mode);
             let generation = self.engine.generation();
             let (current, history) = (generation.current, generation.history.clone());
@@ -203,10 +213,7 @@ impl Run<'_> {
         }
         let mode = self.engine.mode.read();
         self.current(&mode)?;
-        if let Err(text) = self.engine.record(|g| *g = g.shared()) {
-            self.engine.note_failed("io_error", &text);
-            return Err(Over);
-        }
+        self.engine.record(|g| *g = g.shared()).map_err(|text| self.failed(&text))?;
         for tree in &self.engine.trees {
             tree.set_keep_all(false);
         }
