@@ -26,9 +26,26 @@ EIO: Any = {"fail": {"errno": errno.EIO}}
 # Of these some passes are struck only: with all of them the two could not even begin.
 LINK = {"accept", "dial", "handshake", "send", "receive"}
 # (Where `seek` fails, everything is taken for data, which is right.)
-SOURCE = ["open_handle", "open_name", "identify", "stat", "read_directory", "read"]
-SOURCE += ["read_target", "list_xattr", "get_xattr", "send", "receive", "accept", "handshake"]
-SOURCE += ["state_create", "state_write", "state_sync", "state_rename", "state_sync_directory"]
+SOURCE = [
+    "open_handle",
+    "open_name",
+    "identify",
+    "stat",
+    "read_directory",
+    "read",
+    "read_target",
+    "list_xattr",
+    "get_xattr",
+    "send",
+    "receive",
+    "accept",
+    "handshake",
+    "state_create",
+    "state_write",
+    "state_sync",
+    "state_rename",
+    "state_sync_directory",
+]
 TARGET = [label for label in TABLE if set(TABLE[label]) & set("sSA") and label != "seek"]
 
 
