@@ -28,15 +28,13 @@ use crate::identity;
 use crate::mode::{Gate, Mode, Parked, Standing};
 use crate::outbox::Outbox;
 use crate::perform::Remainder;
+use crate::primary::PEER_FAILED;
 use crate::source::Source;
 use crate::tree::{Inode, Place, Tree};
 use crate::verify::{Verifications, RESULT};
 
 /// Data of frozen writes that is kept in memory; beyond it the writer's thread waits instead.
 const PARKED_MAX: usize = 4096;
-
-/// The one failure that is not this node's.
-pub const PEER_FAILED: &str = "peer_apply";
 
 /// Facts of the link and the disk, for the status.
 #[derive(Default)]

@@ -16,7 +16,7 @@ use rustls::ServerConnection;
 
 use crate::conn::{Conn, Filled, Receiver};
 use crate::effect::{self, Effect};
-use crate::engine::{fresh_number, Engine, PEER_FAILED};
+use crate::engine::{fresh_number, Engine};
 use crate::mode::{Gate, Role};
 use crate::source::Source;
 use crate::tls;
@@ -199,6 +199,9 @@ fn resume(engine: &Arc<Engine>, conn: &Arc<Conn>, hello: &Hello) {
     engine.touch();
     tracing::info!("the link is back; {} operations said again", engine.outbox.waiting());
 }
+
+/// The one failure that is not this node's.
+pub const PEER_FAILED: &str = "peer_apply";
 
 /// Why writes are frozen when the secondary is lost.
 pub const LOST: &str = "the secondary is lost";

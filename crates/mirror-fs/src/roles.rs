@@ -11,7 +11,7 @@ use mirror_core::units::Epoch;
 
 use crate::answer::Reply;
 use crate::control::Refusal;
-use crate::engine::{fresh_number, Engine, PEER_FAILED};
+use crate::engine::{fresh_number, Engine};
 use crate::follower::Follower;
 use crate::mode::{Gate, Role};
 use std::sync::Arc;
@@ -214,7 +214,8 @@ impl Engine {
         facts.link_up = false;
         facts.peer_up_to_date = false;
         // After an error of the disk this copy may lack what the other node has.
-        let sound = facts.failed.as_ref().is_none_or(|(what, _)| *what == PEER_FAILED);
+        let sound =
+            facts.failed.as_ref().is_none_or(|(what, _)| *what == crate::primary::PEER_FAILED);
         drop(facts);
         if attached {
             self.standing.lock().trusted = sound;
