@@ -29,8 +29,8 @@ FREEZE_LIMIT_S = PEER_TIMEOUT_MS / 1000 + 2.0
 EIO: Any = {"fail": {"errno": errno.EIO}}
 
 # Who passes a label: p, s: primary and second, live; P, S: in a resync (told only where it is not
-# passed live); A: at a change of role; D: where diverged data is saved; 0: before
-# anything is served.
+# passed live); A: at a change of role; D: where diverged data is saved; K: where a copy is
+# kept; 0: before anything is served.
 TABLE: dict[str, str] = {
     "open_root": "0",
     "open_handle": "ps",
@@ -64,6 +64,8 @@ TABLE: dict[str, str] = {
     "state_sync": "A",
     "state_rename": "A",
     "state_sync_directory": "A",
+    # Where a copy is kept in shared blocks: its tests are with it.
+    "clone": "K",
     # Where diverged data gives way: its tests are with it.
     "rescue_make": "D",
     "rescue_read": "D",

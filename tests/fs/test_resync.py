@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_a_file_that_is_cut_punched_and_rewritten_while_it_is_compared(
     pair.b.start()
     pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
     pair.b.command("become_secondary", epoch=pair.epoch)
-    pair.a.wait_until(lambda: (pair.a.status()["resync"] or {}).get("bytes_done", 0) > 0)
+    pair.a.wait_until(lambda: looked_at(pair) > 0)
     changes = 0
     with large.open("r+b", buffering=0) as file:
         while not pair.a.status()["peer_up_to_date"]:
@@ -187,6 +188,11 @@ def test_a_file_that_is_cut_punched_and_rewritten_while_it_is_compared(
             changes += 1
     assert changes > 20, "the resync ended before it was disturbed"
     same(pair)
+
+
+def looked_at(pair: Pair) -> int:
+    resync: dict[str, Any] = pair.a.status()["resync"] or {}
+    return int(resync.get("bytes_done", 0))
 
 
 def change_anyhow(descriptor: int, rng: random.Random) -> None:

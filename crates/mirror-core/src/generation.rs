@@ -78,6 +78,34 @@ pub struct Generation {
     pub epoch: Epoch,
 }
 
+/// What a copy is worth, as far as its node can know by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worth {
+    Nothing,
+    /// Two versions mixed: a resync into it did not end, and what was there before is gone.
+    Mixture,
+    /// The same, but the copy from before that resync can be brought back: consistent, and older
+    /// than the other node's. Serving it takes a person's decision, and makes it a generation of
+    /// its own: the other node's changes are not in it.
+    MixtureOverKept,
+    /// Whole, and the other node is known to have gone on.
+    Older,
+    UpToDate,
+}
+
+impl Worth {
+    /// The word used in status and interfaces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Worth::Nothing => "nothing",
+            Worth::Mixture => "mixture",
+            Worth::MixtureOverKept => "mixture_over_kept",
+            Worth::Older => "older",
+            Worth::UpToDate => "up_to_date",
+        }
+    }
+}
+
 /// How my generation compares with the other node's. The numbers are those of the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
@@ -232,9 +260,26 @@ impl Generation {
         !(self.sole && self.current != self.base)
     }
 
-    /// The data is whole and nobody is known to have newer.
+    /// `kept`: the copy from before an unfinished resync can be brought back.
+    pub fn worth(&self, kept: bool) -> Worth {
+        if !self.has_data() {
+            Worth::Nothing
+        } else if self.sync_target {
+            if kept {
+                Worth::MixtureOverKept
+            } else {
+                Worth::Mixture
+            }
+        } else if self.outdated {
+            Worth::Older
+        } else {
+            Worth::UpToDate
+        }
+    }
+
+    /// The data is whole and nobody is known to have newer. What is kept makes no difference here.
     pub fn up_to_date(&self) -> bool {
-        self.has_data() && !self.sync_target && !self.outdated
+        self.worth(false) == Worth::UpToDate
     }
 
     /// Whether this node may become primary without hearing its peer.

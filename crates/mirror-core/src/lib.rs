@@ -6,6 +6,7 @@
 
 pub mod disk;
 pub mod generation;
+pub mod kept;
 pub mod message;
 pub mod pace;
 pub mod rescue;

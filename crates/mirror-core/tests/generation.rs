@@ -268,3 +268,30 @@ fn who_went_on_alone_and_wrote_nothing_still_needs_a_number_of_its_own() {
     let adopted_there = Generation { sole: false, ..wrote };
     assert!(adopted_there.must_fork(), "a resync may have ended: the other may have this number");
 }
+
+#[test]
+fn what_is_kept_never_makes_a_copy_up_to_date() {
+    use mirror_core::generation::Worth;
+    for flags in 0..16 {
+        let generation = Generation {
+            current: u64::from(flags & 1 != 0),
+            sync_target: flags & 2 != 0,
+            outdated: flags & 4 != 0,
+            sole: flags & 8 != 0,
+            ..Generation::default()
+        };
+        let (with, without) = (generation.worth(true), generation.worth(false));
+        assert_eq!(with == Worth::UpToDate, generation.up_to_date(), "{generation:?}");
+        assert_eq!(without == Worth::UpToDate, generation.up_to_date(), "{generation:?}");
+        assert_eq!(with == without, without != Worth::Mixture, "{generation:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_was_brought_back_and_served_has_diverged() {
+    let old = Generation { current: 5, base: 5, history: vec![4], ..Generation::default() };
+    let primary = Generation { sole: true, ..old.fork(6) };
+    let target = Generation { sync_target: true, ..old };
+    let served = Generation { sync_target: false, ..target.fork(7) };
+    assert_eq!(compare(&served, &primary), Relation::Diverged);
+}

@@ -18,6 +18,7 @@ use crate::below::{apply_attributes, apply_times, apply_xattr, drop_suid, trunca
 use crate::beside::Beside;
 use crate::calls;
 use crate::engine::Engine;
+use crate::kept::Keeper;
 use crate::rescue::Rescue;
 use crate::rescue_applier::allocated;
 use crate::sys::{self, Handle};
@@ -38,6 +39,9 @@ pub struct Applier {
     pub(crate) resync: crate::apply_resync::Incoming,
     /// Saves what only this node has, while a resync overwrites it.
     pub rescue: Option<Box<Rescue>>,
+    /// Keeps the copy from before the resync; and whom to tell that it could not.
+    pub(crate) kept: Option<Keeper>,
+    pub(crate) kept_told: Option<crate::kept::Told>,
 }
 
 pub enum Opened {
@@ -69,6 +73,8 @@ impl Applier {
             times: HashMap::new(),
             resync: crate::apply_resync::Incoming::default(),
             rescue: None,
+            kept: None,
+            kept_told: None,
             trees,
         };
         for tree in applier.trees.clone() {
@@ -190,6 +196,7 @@ impl Applier {
     pub fn apply(
         &mut self, sequence: u64, operation: Operation<'_>, beside: &Beside,
     ) -> io::Result<()> {
+        self.keep_before(&operation)?;
         match operation {
             Operation::Write { id, offset, mtime, kill_suid, data, more: _ } => {
                 let fd = self.contents(id)?;

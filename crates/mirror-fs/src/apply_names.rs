@@ -48,6 +48,7 @@ impl Applier {
                 let node = NewNode { kind, mode, rdev, target: target.into() };
                 make_node(directory.as_fd(), name, &node, creator)?;
                 self.learn_at(id, &directory, name)?;
+                self.keep_made(id);
                 apply_times(self.path_fd(id)?.as_fd(), None, Some(mtime))?;
                 self.set_directory_time(&directory, parent_mtime);
                 Ok(())

@@ -182,12 +182,16 @@ impl Applier {
             rdev: entry.rdev,
             target: entry.target.as_slice().into(),
         };
+        self.keep_names(entry.id, directory)?;
         make_node(directory.as_fd(), &entry.name, &node, Creator::default())?;
-        self.learn_at(entry.id, directory, &entry.name)
+        self.learn_at(entry.id, directory, &entry.name)?;
+        self.keep_made(entry.id);
+        Ok(())
     }
 
     /// Gives a known file this name: from where it stands aside, or as one more link.
     fn bring(&mut self, id: FileId, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
+        self.keep_names(id, directory)?;
         if let Some(aside) = self.resync.aside.remove(&id) {
             let from = self.aside_directory(id)?;
             return rename(from.as_fd(), &aside, directory.as_fd(), name, 0);
@@ -204,12 +208,7 @@ impl Applier {
 
     pub(crate) fn aside_directory(&self, id: FileId) -> io::Result<OwnedFd> {
         let tree = self.tree(id)?;
-        match calls::mkdirat(tree.root_fd(), ASIDE, Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(calls::openat(tree.root_fd(), ASIDE, flags, Mode::empty())?)
+        crate::kept::open_aside(&tree)
     }
 
     /// Gives a file this length, if it has not got it.
@@ -228,6 +227,7 @@ impl Applier {
     ) -> io::Result<()> {
         let number = self.number_at(directory, name)?.or(expected);
         self.rescue_name(directory, name)?;
+        self.keep_names(parent, directory)?;
         let to = self.aside_directory(parent)?;
         loop {
             self.resync.next += 1;
@@ -310,6 +310,9 @@ impl Applier {
             }
         }
         self.rescue_aside()?;
+        // From here on the copy from before the resync could not be brought back.
+        self.kept = None;
+        crate::kept::discard(&self.trees)?;
         for tree in self.trees.clone() {
             let mtime = mtime_of(&calls::fstat(tree.root_fd())?);
             match remove_all(tree.root_fd(), ASIDE.as_bytes()) {

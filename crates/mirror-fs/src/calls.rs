@@ -92,6 +92,12 @@ pub fn fallocate(fd: impl AsFd, mode: rfs::FallocateFlags, offset: u64, length: 
     rfs::fallocate(fd, mode, offset, length)
 }
 
+/// Makes all contents of `to` those of `from`, in shared blocks.
+pub fn clone_contents(to: impl AsFd, from: impl AsFd) -> Result<()> {
+    at(Effect::Clone)?;
+    rfs::ioctl_ficlone(to, from)
+}
+
 pub fn mknodat(
     directory: impl AsFd, name: &OsStr, kind: rfs::FileType, mode: Mode, device: u64,
 ) -> Result<()> {

@@ -56,6 +56,8 @@ labels! {
     Write,
     Truncate,
     Allocate,
+    /// `FICLONE`.
+    Clone,
     Make,
     Link,
     Unlink,

@@ -72,6 +72,7 @@ pub struct Engine {
     pub source: Mutex<Option<Arc<Source>>>,
     /// What a resync may send; from the configuration at first, then by command.
     pub resync_limit: Mutex<Option<u64>>,
+    pub kept: crate::kept::Told,
     pub follower: Mutex<Option<Arc<Follower>>>,
     pub verifications: Mutex<Verifications>,
     pub notifiers: OnceLock<Vec<fuser::Notifier>>,
@@ -110,6 +111,7 @@ impl Engine {
             facts: Mutex::new(Facts::default()),
             source: Mutex::new(None),
             resync_limit,
+            kept: crate::kept::Told::default(),
             follower: Mutex::new(None),
             verifications: Mutex::new(verifications),
             notifiers: OnceLock::new(),
@@ -308,32 +310,6 @@ impl Engine {
             self.changed.wait_for(&mut version, timeout);
         }
         *version
-    }
-
-    /// The kernel has to ask again for this file's attributes.
-    pub(crate) fn attributes_changed(&self, tree: &Tree, inode: &Inode) {
-        let notifiers = self.notifiers.get();
-        if let Some(notifier) = notifiers.and_then(|all| all.get(tree.index as usize)) {
-            let _ = notifier.inval_inode(fuser::INodeNo(inode.number()), -1, 0);
-        }
-    }
-
-    /// Drops everything that the kernel remembers of the trees: after a change of role it may be
-    /// untrue.
-    pub fn drop_caches(&self) {
-        self.incarnation.fetch_add(1, Ordering::Relaxed);
-        let Some(notifiers) = self.notifiers.get() else { return };
-        for (tree, notifier) in self.trees.iter().zip(notifiers) {
-            for inode in tree.known() {
-                let _ = notifier.inval_inode(fuser::INodeNo(inode.number()), 0, 0);
-                for place in inode.places.lock().clone() {
-                    let name =
-                        <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&place.name);
-                    let parent = fuser::INodeNo(place.parent.inode());
-                    let _ = notifier.inval_entry(parent, name);
-                }
-            }
-        }
     }
 
     /// Puts everything written so far on this node's disk.

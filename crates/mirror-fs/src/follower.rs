@@ -232,8 +232,11 @@ fn accept(
         Welcome::Resync { session: number, epoch, reason, .. } => {
             tracing::info!("a resync into this node begins: {reason}");
             engine.standing.lock().trusted = false;
+            let kept = engine.begin_keeping();
             follow(epoch, false)?;
             let mut fresh = Applier::new(engine)?;
+            fresh.kept = kept;
+            fresh.kept_told = Some(engine.kept.clone());
             fresh.resync.running = true;
             *applier = Some(fresh);
             *session = Session { number, resyncing: true, ..Session::default() };
@@ -318,6 +321,7 @@ fn perform(
             applier.end_rescue();
             engine.facts.lock().rescuing = None;
             engine.standing.lock().trusted = true;
+            *engine.kept.lock() = None;
             session.resyncing = false;
             engine.touch();
             tracing::info!("the resync has ended: this copy is up to date");

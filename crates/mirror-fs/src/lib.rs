@@ -28,7 +28,12 @@ mod forgotten;
 mod fuse;
 pub mod generation_json;
 mod identity;
+pub mod kept;
+mod kept_applier;
+pub mod kept_restore;
+mod kernel_caches;
 mod looking;
+mod may_serve;
 pub mod mode;
 mod mount;
 mod mounted;
@@ -114,6 +119,7 @@ fn serve(config_path: &Path) -> Result<i32, String> {
         );
     }
     let engine = Arc::new(Engine::new(config)?);
+    engine.find_kept();
     primary::listen(&engine)?;
     let mounted = mount_all(&engine);
     if let Err(sentence) = mounted {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use mirror_core::generation::Generation;
+use mirror_core::generation::{Generation, Worth};
 use mirror_core::message::Operation;
 use mirror_core::units::Epoch;
 
@@ -13,6 +13,7 @@ use crate::answer::Reply;
 use crate::control::Refusal;
 use crate::engine::{fresh_number, Engine};
 use crate::follower::Follower;
+use crate::kept_restore;
 use crate::mode::{Gate, Role};
 use std::sync::Arc;
 
@@ -61,6 +62,10 @@ impl Engine {
         self.may_be_primary(role, alone, first, force)?;
         let before = self.generation();
         let forced = force && !before.up_to_date();
+        let kept = force && self.worth() == Worth::MixtureOverKept;
+        if kept {
+            kept_restore::restore(&self.trees, before.current).map_err(disk_failed)?;
+        }
         let blank = !before.has_data();
         self.record(|g| {
             if blank {
@@ -77,6 +82,9 @@ impl Engine {
         })
         .map_err(disk_failed)?;
         self.standing.lock().trusted |= blank || forced;
+        if kept {
+            self.forget_kept();
+        }
         {
             let mut mode = self.mode.write();
             mode.role = Role::Primary;
@@ -101,34 +109,6 @@ impl Engine {
         self.release_parked();
         self.touch();
         tracing::info!(epoch, alone, forced, "this node is primary");
-        Ok(())
-    }
-
-    fn may_be_primary(
-        &self, role: Role, alone: bool, first: bool, force: bool,
-    ) -> Result<(), Refusal> {
-        let standing = self.standing.lock().clone();
-        let generation = &standing.generation;
-        if let (Some(text), false) = (&standing.damaged, force) {
-            return Err(Refusal::new("not_up_to_date", text.clone()));
-        }
-        if !generation.has_data() && !first && !force {
-            let text = "this node has no data of this module yet";
-            return Err(Refusal::new("no_data", text));
-        }
-        if generation.has_data() && !generation.up_to_date() && !force {
-            let text = if generation.sync_target {
-                "a resync into this node did not end: its copy is not whole"
-            } else {
-                "the other node went on alone: this copy is older than its"
-            };
-            return Err(Refusal::new("not_up_to_date", text));
-        }
-        let unheard = alone && role == Role::None && !generation.sole && generation.has_data();
-        if unheard && !force && !first {
-            let text = "the other node may have newer data; this one cannot know";
-            return Err(Refusal::new("not_up_to_date", text));
-        }
         Ok(())
     }
 

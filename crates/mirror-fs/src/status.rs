@@ -129,6 +129,8 @@ impl Engine {
             "peer_up_to_date": role == Role::Primary && facts.peer_up_to_date,
             "up_to_date": generation.up_to_date() && standing.damaged.is_none(),
             "trusted": standing.trusted,
+            "worth": self.worth().as_str(),
+            "kept_copy": self.kept_status(),
             "resync": self.resync_status(role, generation.sync_target),
             "verify": self.verifications.lock().brief(),
             "generation": generation_json::to_json(generation),

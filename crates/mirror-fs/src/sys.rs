@@ -45,6 +45,21 @@ impl Handle {
         xxhash_rust::xxh3::xxh3_128(&bytes[..end])
     }
 
+    /// What `hexadecimal` wrote.
+    pub fn from_hexadecimal(text: &str) -> Option<Handle> {
+        let (kind, digits) = text.split_once('-')?;
+        let length = digits.len() / 2;
+        if digits.len() % 2 != 0 || length > HANDLE_BYTES || !digits.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; HANDLE_BYTES];
+        for (byte, at) in bytes.iter_mut().zip((0..digits.len()).step_by(2)) {
+            *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+        }
+        let kind = u32::from_str_radix(kind, 16).ok()? as i32;
+        Some(Handle { kind, length: length as u8, bytes })
+    }
+
     /// A number that differs when an inode number is used again for another file.
     pub fn generation(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

@@ -161,6 +161,9 @@ def _body(node: Object) -> Text:
     peer: Object = node.get("peer") or {}
     if peer.get("same_configuration") is False:
         text.append("\n! the nodes' configurations differ: twofold config diff", "yellow")
+    kept: Object | None = node.get("kept_copy")
+    if kept:
+        text.append(f"\n{'✔' if kept.get('kept') else '–'} {kept.get('text')}", "bright_black")
     silent = _silent_networks(node)
     if silent:
         text.append(f"\n! no heartbeat on {', '.join(silent)}", "yellow")

@@ -60,6 +60,13 @@ def test_state_shows_both_nodes_side_by_side(daemon: Daemon, twofold: Run) -> No
     assert "b: Wait." in out
 
 
+def test_the_state_tells_whether_the_copy_from_before_is_kept(daemon: Daemon, twofold: Run) -> None:
+    kept = {"kept": False, "text": "no copy is kept: the disk cannot share blocks"}
+    daemon.states["b"] = module_object("b", "WAIT", kept_copy=kept)
+    shown = " ".join(twofold("state")[1].replace("│", " ").split())
+    assert "no copy is kept" in shown
+
+
 def test_a_silent_node_is_part_of_the_picture(daemon: Daemon, twofold: Run) -> None:
     daemon.silent = {"b"}
     _, out, _ = twofold("state")
