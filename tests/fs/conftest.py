@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,22 @@ def small_disk(home: Path) -> Iterator[Path]:
     finally:
         subprocess.run(["umount", str(place)], check=False)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def on_xfs(place: Path) -> Generator[Path]:
+    """A file system of the other kind than the machine's own, at this place."""
+    if "xfs" not in Path("/proc/filesystems").read_text().split() or not shutil.which("mkfs.xfs"):
+        pytest.skip("the machine has no xfs")
+    place.mkdir()
+    image = place.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(1 << 30)
+    subprocess.run(["mkfs.xfs", "-q", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
+    place.chmod(0o755)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=False)
+        image.unlink()

@@ -12,6 +12,8 @@ Operation = Callable[[Path], object]
 OPERATIONS: dict[str, Operation] = {}
 # These take seconds: one of the two policies is enough.
 LARGE: set[str] = set()
+# These take a minute: they have a run of their own.
+LASTING: dict[str, Operation] = {}
 
 
 def operation(function: Operation) -> Operation:
@@ -23,6 +25,11 @@ def operation(function: Operation) -> Operation:
 def large(function: Operation) -> Operation:
     LARGE.add(function.__name__)
     return operation(function)
+
+
+def lasting(function: Operation) -> Operation:
+    LASTING[function.__name__] = function
+    return function
 
 
 def attempt(work: Callable[[], object]) -> object:
