@@ -1,0 +1,41 @@
+"""A file system on a loop device that forgets, on command, all that was not brought to its disk.
+
+The file system is shut down as by a loss of power: nothing is flushed, not even its journal. What
+was synced is there at the next mount, what was only written is there if the kernel happened to
+have brought it out. (Sectors torn within themselves are not modelled.)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+from pathlib import Path
+
+# EXT4_IOC_SHUTDOWN, which is XFS's too, and its flag "without flushing the log".
+_SHUTDOWN = 0x8004587D
+_WITHOUT_FLUSH = 2
+
+
+class CutDisk:
+    def __init__(self, image: Path, place: Path, size_mib: int = 96) -> None:
+        self.image, self.place = image, place
+        place.mkdir(parents=True)
+        with image.open("wb") as file:
+            file.truncate(size_mib << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m0", str(image)], check=True)
+        self.mount()
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.place)], check=True)
+
+    def cut(self) -> None:
+        descriptor = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))
+        finally:
+            os.close(descriptor)
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "-l", str(self.place)], check=False, capture_output=True)
