@@ -102,6 +102,8 @@ list_missing() {
         need sqlite3 has sqlite3
         need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
         need mariadb-server has mariadbd
+        need etcd-server has etcd
+        need stress-ng has stress-ng
     fi
     if [ "$purpose" = bench ]; then
         need fio has fio

@@ -1,7 +1,7 @@
 """What keeps the daemon running when the machine is in trouble: locked memory, priority, OOM score.
 
-Each is best effort and says how it went. Arming `/dev/watchdog` has its place here too; it comes
-with the arbitration.
+Each is best effort and says how it went. Where real-time priority is not allowed (some containers),
+the highest ordinary one is the next best.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 _MCL_CURRENT_FUTURE_ON_FAULT = 7
 _REALTIME_PRIORITY = 10
+_HIGHEST_NICE = -20
 
 
 def hold_on() -> Iterator[str]:
@@ -40,8 +41,13 @@ def _lock_memory() -> None:
 
 def _real_time() -> None:
     # Children (services, scripts, the engine) must not inherit it.
-    policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
-    os.sched_setscheduler(0, policy, os.sched_param(_REALTIME_PRIORITY))
+    try:
+        policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(_REALTIME_PRIORITY))
+    except OSError:
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, _HIGHEST_NICE)
+        raise
 
 
 def _no_oom() -> None:

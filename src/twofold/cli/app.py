@@ -7,7 +7,18 @@ import importlib.util
 
 import typer
 
-from twofold.cli import actions, cluster, config, doctor, journal, mirror, module, state
+from twofold.cli import (
+    actions,
+    arbitration,
+    cluster,
+    config,
+    doctor,
+    journal,
+    mirror,
+    module,
+    state,
+    witness,
+)
 from twofold.cli.session import AsJson, OnNodes, Session, parse_nodes
 
 app = typer.Typer(
@@ -46,6 +57,8 @@ actions.add_to(app)
 journal.add_to(app)
 doctor.add_to(app)
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(witness.app, name="witness")
+assert arbitration.app  # adds itself to cluster
 app.add_typer(module.app, name="module")
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")

@@ -35,8 +35,8 @@ app = typer.Typer(
 daemon_app = typer.Typer(no_args_is_help=True, help="Stop and start a node's daemon alone.")
 app.add_typer(daemon_app, name="daemon")
 
-Node = Annotated[str, typer.Argument(help="a or b")]
-Host = Annotated[str, typer.Argument(help="a, b or client")]
+Node = Annotated[str, typer.Argument(help="a or b; or witness, in a lab that has one")]
+Host = Annotated[str, typer.Argument(help="a, b, client, or witness")]
 Name = Annotated[
     str, typer.Option("--name", envvar="TWOFOLD_LAB_NAME", help="Which lab, when there are several")
 ]
@@ -67,10 +67,19 @@ def up(
     no_cluster: Annotated[
         bool, typer.Option("--no-cluster", help="Two bare nodes, to form the cluster yourself")
     ] = False,
+    witness: Annotated[
+        bool, typer.Option("--witness", help="A third machine, that rules in a split")
+    ] = False,
 ) -> None:
     """Make two nodes and a client, and form the cluster."""
     account = Account()
-    lab = Lab.make(name, file_system=fs, size_bytes=_size_bytes(size), directory=directory)
+    lab = Lab.make(
+        name,
+        file_system=fs,
+        size_bytes=_size_bytes(size),
+        directory=directory,
+        witness=witness,
+    )
     cluster = Cluster(lab)
     if no_cluster:
         cluster.start_daemons()
@@ -78,6 +87,8 @@ def up(
         return
     try:
         cluster.form()
+        if witness:
+            cluster.add_witness()
     except BaseException:
         account.plain(f"The nodes stay up for a look; to remove them: twofold lab down {name}")
         raise
@@ -158,7 +169,7 @@ def cut(
 
 @app.command()
 def heal(
-    node: Annotated[str | None, typer.Argument(help="a or b; without: both")] = None,
+    node: Annotated[str | None, typer.Argument(help="a, b or witness; without: all")] = None,
     name: Name = "lab",
 ) -> None:
     """Plug every pulled cable in again."""

@@ -73,11 +73,17 @@ def _kind(q: Question) -> Iterator[Problem]:
             f"modules of kind {section.kind!r} are not part of this version",
             'Use kind = "mirror".',
         )
-    if section.arbitration != "none":
+    if section.arbitration == "witness" and not q.node.cluster.witnesses:
         yield Problem(
             ("module", "arbitration"),
-            f"arbitration = {section.arbitration!r} is not part of this version",
-            'Use arbitration = "none"; heartbeats on several networks make a split rare.',
+            'arbitration = "witness", but the cluster has no witness',
+            "Give it one: `twofold cluster witness --help` says how.",
+        )
+    if section.arbitration == "ping" and not q.node.cluster.arbitration.ping:
+        yield Problem(
+            ("module", "arbitration"),
+            'arbitration = "ping", but the cluster names no address to ping',
+            "Name the router: twofold cluster ping 10.0.0.254",
         )
     names = [n.name for n in q.node.cluster.nodes]
     wanted = section.default_primary

@@ -23,13 +23,13 @@ from twofold.config import locate
 from twofold.config.params import substitute
 from twofold.config.problem import Problem, located, refuse
 from twofold.config.schema import (
-    NAME_PATTERN,
     ClusterConfig,
     ClusterNode,
     ModuleConfig,
     NodeFile,
     Variable,
 )
+from twofold.config.values import NAME_PATTERN
 from twofold.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -45,6 +45,7 @@ class NodeConfig:
     etc: Path
     name: str
     cluster: ClusterConfig
+    watchdog: str | None = None
 
     @property
     def me(self) -> ClusterNode:
@@ -85,20 +86,22 @@ def load_node(etc: Path) -> NodeConfig | None:
     if not cluster_file.exists() or not node_file.exists():
         return None
     cluster = parse_cluster(read_text(cluster_file), str(cluster_file))
-    name = parse_model(NodeFile, read_text(node_file), str(node_file)).name
+    own = parse_model(NodeFile, read_text(node_file), str(node_file))
+    name = own.name
     if name not in {n.name for n in cluster.nodes}:
         known = ", ".join(n.name for n in cluster.nodes)
         raise ConfigError(
             f"{node_file}: this machine is node {name!r}, which cluster.toml does not name",
             f"The cluster's nodes are {known}; set name to the right one.",
         )
-    return NodeConfig(etc, name, cluster)
+    return NodeConfig(etc, name, cluster, own.watchdog)
 
 
 def parse_cluster(text: str, file: str = "cluster.toml") -> ClusterConfig:
     """cluster.toml; also refuses what its parts say against each other."""
     cluster = parse_model(ClusterConfig, text, file)
-    refuse(located(_cluster_problems(cluster), file, text))
+    problems = [*_cluster_problems(cluster), *_arbitration_problems(cluster)]
+    refuse(located(problems, file, text))
     return cluster
 
 
@@ -128,6 +131,26 @@ def _cluster_problems(cluster: ClusterConfig) -> Iterator[Problem]:
                     path, f"{ip} belongs to {seen[ip]} already", "Give each node its own address."
                 )
             seen[ip] = f"node {node.name} on {network}"
+
+
+def _arbitration_problems(cluster: ClusterConfig) -> Iterator[Problem]:
+    own = {ip: n.name for n in cluster.nodes for ip in n.addresses.values()}
+    for i, ip in enumerate(cluster.arbitration.ping):
+        if ip in own:
+            yield Problem(
+                ("arbitration", "ping", i),
+                f"{ip} is node {own[ip]}'s own address, it says nothing about the network",
+                "Name a router, or another machine that is always on.",
+            )
+    names = [n.name for n in cluster.nodes]
+    for i, witness in enumerate(cluster.witnesses):
+        if witness.name in names:
+            yield Problem(
+                ("witness", i, "name"),
+                f"there is a node or witness {witness.name!r} already",
+                "Give the witness a name of its own.",
+            )
+        names.append(witness.name)
 
 
 def module_names(etc: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from twofold.config.load import nearest, parse_toml
 from twofold.config.schema import ClusterConfig, ModuleConfig, NodeFile
+from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
 from twofold.config.units import format_duration, format_size
 from twofold.errors import ConfigError
 
@@ -44,6 +45,7 @@ def cluster_toml(config: ClusterConfig) -> str:
         f"interval = {quoted(format_duration(config.heartbeat.interval_s))}",
         f"timeout = {quoted(format_duration(config.heartbeat.timeout_s))}",
     ]
+    parts += arbitration_lines(config.arbitration, config.witnesses)
     for network in config.networks:
         parts += ["", "[[network]]", f"name = {quoted(network.name)}"]
         parts += ["flow = true"] if network.flow else []
@@ -51,6 +53,31 @@ def cluster_toml(config: ClusterConfig) -> str:
         pairs = ", ".join(f"{k} = {quoted(v)}" for k, v in node.addresses.items())
         parts += ["", "[[node]]", f"name = {quoted(node.name)}", f"addresses = {{ {pairs} }}"]
     return "\n".join(parts) + "\n"
+
+
+def arbitration_lines(
+    section: ArbitrationSection, witnesses: Iterable[WitnessSection]
+) -> Iterator[str]:
+    """[arbitration] and each [[witness]], as far as they are not the default."""
+    if section != type(section).model_validate({}):
+        yield from ("", "[arbitration]")
+        if section.ping:
+            yield f"ping = [{', '.join(quoted(a) for a in section.ping)}]"
+        yield f"timeout = {quoted(format_duration(section.timeout_s))}"
+    for witness in witnesses:
+        yield from ("", "[[witness]]", f"name = {quoted(witness.name)}")
+        yield f"kind = {quoted(witness.kind)}"
+        if witness.endpoints:
+            yield f"endpoints = [{', '.join(quoted(e) for e in witness.endpoints)}]"
+        for key in ("address", "ca", "cert", "key"):
+            if (value := getattr(witness, key)) is not None:
+                yield f"{key} = {quoted(value)}"
+
+
+def arbitration_toml(config: ClusterConfig) -> str:
+    """The part of cluster.toml that says who rules."""
+    lines = arbitration_lines(config.arbitration, config.witnesses)
+    return "\n".join(lines).strip() + "\n"
 
 
 def node_toml(name: str) -> str:

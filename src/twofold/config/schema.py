@@ -8,99 +8,15 @@ Build one from Python with the names of the file: `Heartbeat.model_validate({"ti
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, model_validator
 
-from twofold.config.units import parse_duration_s, parse_size_bytes
+from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
+from twofold.config.values import Duration, HostPort, Ip, IpWithPrefix, Name, Section, Size
 
-NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _VARIABLE_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
-
-
-def _name(value: str) -> str:
-    if NAME_PATTERN.fullmatch(value) is None:
-        raise ValueError(
-            f"{value!r} is not a name; use 1 to 32 of a-z, 0-9 and -, "
-            "beginning and ending with a letter or digit"
-        )
-    return value
-
-
-def _ip(value: str) -> str:
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IP address, such as 10.0.0.1 or fd00::1") from None
-
-
-def _ip_with_prefix(value: str) -> str:
-    try:
-        address = ipaddress.ip_interface(value)
-    except ValueError:
-        address = None
-    if address is None or "/" not in value:
-        raise ValueError(
-            f"{value!r} is not an IP address with its prefix, such as 10.0.0.100/24 or fd00::100/64"
-        )
-    return str(address)
-
-
-def split_host_port(value: str) -> tuple[str, int]:
-    """("127.0.0.1", 80) of "127.0.0.1:80"; an IPv6 address stands in brackets."""
-    host, colon, port = value.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not colon or not host or not port.isascii() or not port.isdigit():
-        raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
-    if not 1 <= int(port) <= 65535:
-        raise ValueError(f"{value!r} has a port outside 1 to 65535")
-    return host, int(port)
-
-
-def _host_port(value: str) -> str:
-    split_host_port(value)
-    return value
-
-
-def _positive(value: float) -> float:
-    if value <= 0:
-        raise ValueError("must be longer than 0")
-    return value
-
-
-_DURATION_JSON = WithJsonSchema({"type": "string", "pattern": "^[0-9.]+ *(ms|s|min|h|d)$"})
-_SIZE_JSON = WithJsonSchema({"type": "string", "pattern": "^(0|[0-9.]+ *([KMGT]i?)?B)$"})
-
-Name = Annotated[str, AfterValidator(_name)]
-Ip = Annotated[str, AfterValidator(_ip)]
-IpWithPrefix = Annotated[str, AfterValidator(_ip_with_prefix)]
-HostPort = Annotated[str, AfterValidator(_host_port)]
-Duration = Annotated[
-    float, BeforeValidator(parse_duration_s), AfterValidator(_positive), _DURATION_JSON
-]
-Size = Annotated[int, BeforeValidator(parse_size_bytes), _SIZE_JSON]
-
-
-class Section(BaseModel):
-    """What all tables share: unknown keys are refused, values never change once loaded."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 # --- cluster.toml -------------------------------------------------------------------------------
 
@@ -155,6 +71,10 @@ class ClusterConfig(Section):
 
     cluster: Cluster
     heartbeat: Heartbeat = Field(default_factory=lambda: Heartbeat.model_validate({}))
+    arbitration: ArbitrationSection = Field(
+        default_factory=lambda: ArbitrationSection.model_validate({})
+    )
+    witnesses: tuple[WitnessSection, ...] = Field((), alias="witness", max_length=7)
     networks: tuple[Network, ...] = Field(alias="network", min_length=1)
     nodes: tuple[ClusterNode, ...] = Field(alias="node", min_length=1)
 
@@ -175,6 +95,12 @@ class NodeFile(Section):
     """node.toml, this node's own."""
 
     name: Name = Field(description="Which [[node]] of cluster.toml this machine is")
+    watchdog: str | None = Field(
+        None,
+        pattern=r"^/dev/[a-z0-9/]+$",
+        description="/dev/watchdog: armed while a module serves here; a hung daemon then resets "
+        "the machine",
+    )
 
 
 # --- module.toml --------------------------------------------------------------------------------

@@ -27,10 +27,12 @@ from twofold.config.check import NODES_OF_A_MIRROR
 from twofold.config.load import load_module, load_node, module_files, module_names, parse_cluster
 from twofold.config.render import cluster_toml
 from twofold.config.schema import ClusterConfig, ClusterNode
+from twofold.config.schema_arbitration import WitnessSection
 from twofold.errors import PeerRefused
 from twofold.wire import token
 from twofold.wire.files import pack
 from twofold.wire.token import Token
+from twofold.wire.witness import subject as witness_subject
 
 INVITATIONS = "invitations.json"
 KEPT_AFTER_END_S = 86400.0
@@ -89,15 +91,30 @@ class JoinRequest:
 class Admission:
     """Answers callers without a certificate: `ControlChannel(admit=Admission(...).answer)`."""
 
-    def __init__(self, etc: Path, reload: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        etc: Path,
+        reload: Callable[[], Awaitable[None]],
+        tell: Callable[[ClusterConfig], Awaitable[None]] | None = None,
+    ) -> None:
+        """`tell` gives the other nodes a new list of witnesses, or raises."""
         self._etc = etc
         self._reload = reload
+        self._tell = tell
         self._lock = asyncio.Lock()  # two nodes asking at once must not both become the second
 
     async def answer(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         if body.get("command") == "ca":
             return {"ca": (self._etc / "pki" / "ca.crt").read_text("ascii")}
         async with self._lock:
+            if body.get("witness") is not None:
+                reply, cluster = await asyncio.to_thread(self._enrol, body)
+                if self._tell is not None:
+                    await self._tell(cluster)
+                text = cluster_toml(cluster).encode()
+                await asyncio.to_thread(pki.write_file, self._etc / "cluster.toml", text, 0o644)
+                await self._reload()
+                return reply
             # In a thread: a slow disk must not keep the heartbeats waiting.
             reply = await asyncio.to_thread(self._admit, body)
         await self._reload()
@@ -127,6 +144,37 @@ class Admission:
             "cluster": text,
             "modules": {name: _packed(self._etc, name) for name in module_names(self._etc)},
         }
+
+    def _enrol(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], ClusterConfig]:
+        """A witness gets a certificate and no secret of the cluster."""
+        node = load_node(self._etc)
+        assert node is not None, "a control channel is only served when configured"
+        invitations = _read_invitations(self._etc)
+        invitation = _proven_invitation(invitations, body)
+        request = JoinRequest.of({**body, "addresses": {}})
+        key = pki.key_fingerprint(request.csr)
+        refuse_unfit_invitation(invitation, request.node, key)
+        cluster = with_witness(node.cluster, request.node, str(body["witness"]))
+        authority = pki.load_authority(node.pki)
+        cluster_id = node.cluster.cluster.id
+        name = witness_subject(request.node)
+        certificate = pki.sign_request(authority, request.csr, name, cluster_id)
+        invitation.used_by, invitation.key = request.node, key
+        _write_invitations(self._etc, invitations)
+        return {
+            "certificate": certificate.decode(),
+            "ca": authority.certificate.decode(),
+            "cluster": node.cluster.cluster.name,
+            "cluster_id": cluster_id,
+        }, cluster
+
+
+def with_witness(cluster: ClusterConfig, name: str, address: str) -> ClusterConfig:
+    """The cluster with one more witness; the same one asking again may have moved."""
+    kept = tuple(w for w in cluster.witnesses if w.name != name or w.kind != "twofold")
+    newcomer = WitnessSection.model_construct(name=name, address=address)
+    grown = cluster.model_copy(update={"witnesses": (*kept, newcomer)})
+    return parse_cluster(cluster_toml(grown))
 
 
 def _proven_invitation(

@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from twofold.adapters.address import VirtualAddresses
+from twofold.adapters.arbiter import make_arbiter, make_witnesses
+from twofold.adapters.arbiter.witnesses import Witness
 from twofold.adapters.checkers import make_checker
 from twofold.adapters.clock import Clock
 from twofold.adapters.control_channel import ControlChannel
@@ -33,11 +35,14 @@ from twofold.adapters.services import Application
 from twofold.adapters.statefile import next_incarnation
 from twofold.adapters.udp_link import UdpLink, Wire
 from twofold.adapters.watchdog import hold_on
+from twofold.adapters.watchdog_device import WatchdogDevice
 from twofold.config.load import Module, NodeConfig, load_node
 from twofold.config.places import Places, places
 from twofold.daemon.admission import Admission
+from twofold.daemon.arbitration import Arbitration
 from twofold.daemon.commands import Commands, Member
 from twofold.daemon.configuration import Configuration
+from twofold.daemon.fencing import Fencing
 from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Entry, Journal
 from twofold.daemon.lifecycle import Lifecycle, mirror_config
@@ -70,9 +75,11 @@ class Daemon:
             reload=self._reload,
             running=lambda name: self._lifecycle().module_of(name) if self._member else None,
         )
-        self._commands = Commands(where.etc, self._journal, Configuration(around))
+        self._configuration = Configuration(around)
+        self._commands = Commands(where.etc, self._journal, self._configuration)
         self._local = LocalSocket(where.socket, self._commands.handle)
         self._known: tuple[bytes, ...] = ()
+        self._witnesses: Sequence[Witness] = ()
 
     @property
     def _member(self) -> Member | None:
@@ -124,6 +131,9 @@ class Daemon:
             if member is not None:
                 await member.lifecycle.close()
             await _cancel(tasks)
+            for witness in self._witnesses:
+                await witness.close()
+            self._witnesses = ()
 
     async def _look(self) -> None:
         waits = [asyncio.create_task(e.wait()) for e in (self.ending, self._changed)]
@@ -136,7 +146,9 @@ class Daemon:
         key = load_heartbeat_key(node.pki)
         incarnation_file = self._where.var / "incarnation"
         incarnation = next_incarnation(incarnation_file, self._clock.wall_s())
-        admission = Admission(self._where.etc, self._reload)
+        self._witnesses = make_witnesses(node, node.pki)
+        tell = self._configuration.membership.tell_arbitration
+        admission = Admission(self._where.etc, self._reload, tell)
         control = ControlChannel(lambda: configured(self._where.etc), admission.answer)
         link = UdpLink(_wires(node), heartbeat.PORT)
         lifecycle = Lifecycle(
@@ -157,16 +169,25 @@ class Daemon:
             journal=self._journal,
             drivers=lifecycle.drivers,
         )
+        bound_s = node.cluster.arbitration.timeout_s
+        arbitration = Arbitration(
+            bound_s, lifecycle.drivers, clock=self._clock, journal=self._journal
+        )
         self._commands.member = Member(node, lifecycle, beats, control)
         members = tuple(n.name for n in node.cluster.nodes)
         self._local.use_cluster(lambda: (node.name, members), control)
         tasks = [
             asyncio.create_task(self._kept("heartbeats", link.run)),
             asyncio.create_task(self._kept("the beat", beats.run)),
+            asyncio.create_task(self._kept("the look at the witnesses", arbitration.run)),
             asyncio.create_task(
                 self._kept("the control channel", lambda: control.serve(self._commands.handle))
             ),
         ]
+        if node.watchdog is not None:
+            device = WatchdogDevice(node.watchdog)
+            fencing = Fencing(device, lifecycle.drivers, self._clock, self._note)
+            tasks.append(asyncio.create_task(self._kept("the watchdog", fencing.run)))
         await lifecycle.reload()
         names = ", ".join(sorted(lifecycle.running)) or "no module yet"
         self._note(f"node {node.name} is at work ({names})", "info")
@@ -233,8 +254,12 @@ class Daemon:
             await application.close()
             await address.close()
 
+        kind = module.config.module.arbitration
+        arbiter = make_arbiter(kind, node, module.name, self._witnesses)
         rescues = Rescues(self._where.var / module.name)
-        return Parts(engine, application, address, checkers, close, rescues=rescues)
+        return Parts(
+            engine, application, address, checkers, close, arbiter=arbiter, rescues=rescues
+        )
 
 
 def _engine_command() -> Sequence[str]:

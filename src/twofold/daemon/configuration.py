@@ -68,7 +68,7 @@ class Configuration:
             "peer_reload": self._peer_reload,
             "peer_files": self._peer_files,
         }
-        membership = Membership(around, self._ask)
+        self.membership = membership = Membership(around, self._ask)
         self._local |= membership.local
         self._peer |= membership.peer
 

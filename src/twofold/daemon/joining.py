@@ -51,7 +51,7 @@ def join(
         "csr": pki.create_request(key, node).decode(),
     }
     request["proof"] = token.proof(invited.secret, request)
-    reply = asyncio.run(_ask(server, port, invited, request))
+    reply = asyncio.run(ask(server, port, invited, request))
     _write(etc, node, reply)
     configured = load_node(etc)
     assert configured is not None, "it was just written"
@@ -64,9 +64,7 @@ def _kept_key(path: Path) -> bytes:
     return path.read_bytes()
 
 
-async def _ask(
-    server: str, port: int, invited: Token, request: Mapping[str, Any]
-) -> dict[str, Any]:
+async def ask(server: str, port: int, invited: Token, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         async with asyncio.timeout(JOIN_TIMEOUT_S):
             ca = await _authority_of(server, port, invited)

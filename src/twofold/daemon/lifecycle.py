@@ -111,7 +111,10 @@ class Lifecycle:
             await self._change_limit(running, module)
             running.pending = module
             running.driver.digest = module.digest
-            running.driver.change_settings(settings_of(self._node, module))
+            # Its parts are of the old configuration, so is what rules for it.
+            kept = running.driver.view.settings.arbitration
+            settings = settings_of(self._node, module)
+            running.driver.change_settings(replace(settings, arbitration=kept))
             self._note(module.name, "the new configuration is used when the module next starts")
 
     async def _change_limit(self, running: Running, module: Module) -> None:
@@ -222,13 +225,7 @@ async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 def check_supported(module: Module) -> None:
     """Raises for what has its place in the configuration but does not work yet."""
-    section = module.config.module
-    check_kind(Kind(section.kind))
-    if section.arbitration != "none":
-        raise OperatorError(
-            f'arbitration = "{section.arbitration}" is not supported yet',
-            'Use arbitration = "none", and connect the nodes by two networks.',
-        )
+    check_kind(Kind(module.config.module.kind))
 
 
 def settings_of(node: NodeConfig, module: Module) -> Settings:
@@ -241,6 +238,8 @@ def settings_of(node: NodeConfig, module: Module) -> Settings:
         failover=section.failover,
         max_loops=section.max_loops,
         loop_interval_s=section.loop_interval_s,
+        arbitration=section.arbitration,
+        arbiter_timeout_s=node.cluster.arbitration.timeout_s,
     )
 
 

@@ -24,6 +24,9 @@ from twofold.config.load import (
     nearest,
     parse_cluster,
 )
+from twofold.config.schema import ClusterConfig
+from twofold.config.schema_arbitration import ArbitrationSection
+from twofold.config.units import format_duration
 from twofold.daemon.admission import without_node
 from twofold.errors import CommandRefused, NodeUnreachable
 from twofold.ports import ControlPort
@@ -66,6 +69,14 @@ def digests(etc: Path) -> dict[str, str]:
     return found
 
 
+def arbitrated(cluster: ClusterConfig, text: str) -> ClusterConfig:
+    """The cluster with the arbitration that `text` (TOML) has, and nothing else of it."""
+    bare = cluster.model_copy(
+        update={"witnesses": (), "arbitration": ArbitrationSection.model_validate({})}
+    )
+    return parse_cluster(render.cluster_toml(bare) + "\n" + text)
+
+
 class Membership:
     """`local` and `peer` are its commands; `ask(node, name, body)` asks another node."""
 
@@ -77,9 +88,11 @@ class Membership:
             "cluster_state": self._cluster_state,
             "cluster_leave": self._cluster_leave,
             "cluster_remove": self._cluster_remove,
+            "cluster_arbitration": self._cluster_arbitration,
         }
         self.peer: dict[str, Callable[[str, Body], Awaitable[Answer]]] = {
             "peer_forget": self._peer_forget,
+            "peer_arbitration": self._peer_arbitration,
         }
 
     async def _peer_forget(self, caller: str, body: Body) -> Answer:
@@ -149,8 +162,47 @@ class Membership:
             f"node {gone} is alive", f"Let it leave by itself: on {gone}, twofold cluster leave"
         )
 
-    def _forget(self, gone: str) -> None:
+    async def _cluster_arbitration(self, body: Body) -> Answer:
+        """Witnesses and ping addresses: without `text` shown, with it set, on all nodes."""
         node = configured(self._etc)
-        text = render.cluster_toml(without_node(node.cluster, gone))
+        if body.get("text") is not None:
+            cluster = arbitrated(node.cluster, str(body["text"]))
+            await self.tell_arbitration(cluster)
+            self._write_cluster(cluster)
+            await self._around.reload()
+            node = configured(self._etc)
+        return {
+            "cluster": node.cluster.cluster.name,
+            "text": render.arbitration_toml(node.cluster),
+            "ping": list(node.cluster.arbitration.ping),
+            "timeout": format_duration(node.cluster.arbitration.timeout_s),
+            "witnesses": [w.model_dump(exclude_defaults=True) for w in node.cluster.witnesses],
+        }
+
+    async def tell_arbitration(self, cluster: ClusterConfig) -> None:
+        """The other nodes write it first: nobody asks a witness that the other does not know."""
+        node = configured(self._etc)
+        body = {"command": "peer_arbitration", "text": render.arbitration_toml(cluster)}
+        for peer in node.peers:
+            try:
+                await self._ask(node, peer.name, body)
+            except NodeUnreachable as e:
+                raise CommandRefused(
+                    f"node {peer.name} cannot be told: {e.sentence}",
+                    "All nodes must know the same witnesses; start it and try again.",
+                ) from None
+
+    async def _peer_arbitration(self, caller: str, body: Body) -> Answer:
+        node = configured(self._etc)
+        self._write_cluster(arbitrated(node.cluster, str(body.get("text"))))
+        await self._around.reload()
+        return {}
+
+    def _write_cluster(self, cluster: ClusterConfig) -> None:
+        text = render.cluster_toml(cluster)
         parse_cluster(text)
         pki.write_file(self._etc / "cluster.toml", text.encode(), 0o644)
+
+    def _forget(self, gone: str) -> None:
+        node = configured(self._etc)
+        self._write_cluster(without_node(node.cluster, gone))

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from twofold.errors import MachineError, TwofoldError
-from twofold.wire import control, lines
+from twofold.wire import control, lines, witness
 
-from .lab import NODES, Lab
+from .lab import NODES, WITNESS, Lab
 from .network import ports_of
 
 DAEMON = "twofoldd"
@@ -57,6 +57,21 @@ class Cluster:
     def start_daemons(self) -> None:
         for node in NODES:
             self.lab.supervise(node, DAEMON, daemon_command())
+
+    def add_witness(self, name: str = "w1") -> None:
+        """The lab's third machine becomes the cluster's witness, as on real servers."""
+        made = json.loads(self.twofold("a", "cluster", "invite", "--json").stdout)
+        server, own = ports_of("a")[0].ipv4, ports_of(WITNESS)[0].ipv4
+        words = ["witness", "join", server, "--token", made["token"], "--address", own]
+        self.twofold(WITNESS, *words, "--name", name)
+        command = [*_program("twofold", "twofold"), "witness", "run"]
+        self.lab.supervise(WITNESS, WITNESS, command)
+        self.wait("the witness listens", self._witness_listens, 20.0)
+        self.wait("the nodes hear each other", self._meet, 20.0)
+
+    def _witness_listens(self) -> bool:
+        listening = self.lab.exec(WITNESS, ["cat", "/proc/net/tcp"]).stdout
+        return f":{witness.PORT:04X} 00000000:0000 0A" in listening
 
     def _answers(self, node: str) -> bool:
         return self.ask(node, "cluster_state") is not None

@@ -20,7 +20,9 @@ from . import boot, disks, hosts, network, record, requirements
 from .record import HostRecord, LabRecord, ProcessId
 
 NODES = ("a", "b")
-HOSTS = ("switch", "client", *NODES)
+WITNESS = "witness"  # a third machine, where one was asked for
+HOSTS = ("switch", "client", *NODES, WITNESS)
+_WITH_DISK = (*NODES, WITNESS)
 GIB = 1 << 30
 
 
@@ -58,6 +60,7 @@ class Lab:
         size_bytes: int = 4 * GIB,
         directory: Path | None = None,
         share: Sequence[Path] = (),
+        witness: bool = False,
     ) -> Lab:
         """Two new nodes and a client, running, without a cluster yet. Complete or not at all."""
         if file_system not in ("ext4", "xfs"):
@@ -76,18 +79,18 @@ class Lab:
             kept.save()
             lab = cls(kept)
             try:
-                lab._make_hosts()
+                lab._make_hosts(HOSTS if witness else HOSTS[:-1])
             except BaseException:
                 lab._remove()
                 raise
             return lab
 
-    def _make_hosts(self) -> None:
+    def _make_hosts(self, names: Sequence[str]) -> None:
         place = Path(self._record.disk_directory)
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        for host in HOSTS:
-            kind = "node" if host in NODES else host
+        for host in names:
+            kind = "node" if host in _WITH_DISK else host
             image = place / f"{host}.img" if kind == "node" else None
             self._record.hosts[host] = HostRecord(host, kind, image=str(image) if image else None)
             self._record.save()
@@ -114,7 +117,7 @@ class Lab:
         self.take_down(self.name)
 
     def _remove(self) -> None:
-        for host in (*NODES, "client", "switch"):
+        for host in (*_WITH_DISK, "client", "switch"):
             kept = self._record.hosts.get(host)
             if kept is not None and kept.init is not None:
                 if kept.kind == "node" and kept.init.alive():
@@ -195,9 +198,16 @@ class Lab:
         )
 
     def _node(self, node: str) -> HostRecord:
-        if node not in NODES:
-            raise CommandRefused(f"The lab's nodes are a and b; there is no node {node!r}.")
+        if node not in _WITH_DISK or node not in self._record.hosts:
+            raise CommandRefused(
+                f"The lab's nodes are {', '.join(self.machines)}; there is no node {node!r}."
+            )
         return self._record.hosts[node]
+
+    @property
+    def machines(self) -> list[str]:
+        """The nodes, and the witness where there is one."""
+        return [name for name in _WITH_DISK if name in self._record.hosts]
 
     def _init(self, host: str) -> ProcessId:
         kept = self._record.hosts.get(host)
@@ -271,17 +281,21 @@ class Lab:
             for name in networks:
                 if name not in network.NETWORKS:
                     raise CommandRefused(f"The lab's networks are lan and flow, not {name!r}.")
-                if kept.init is not None and kept.init.alive():
+                cabled = name in [port.network for port in network.ports_of(node)]
+                if cabled and kept.init is not None and kept.init.alive():
                     act = network.silence if silent else network.unplug
                     act(self.switch_pid, node, name)
-                kept.cut = sorted({*kept.cut, name})
+                if cabled:
+                    kept.cut = sorted({*kept.cut, name})
             self._record.save()
 
     def heal(self, node: str | None = None) -> None:
         """Plug every pulled cable in again."""
         with record.locked(self.name):
             self._refresh()
-            for kept in [self._node(node)] if node else [self._node(each) for each in NODES]:
+            for kept in (
+                [self._node(node)] if node else [self._node(each) for each in self.machines]
+            ):
                 for name in kept.cut:
                     if kept.init is not None and kept.init.alive():
                         network.plug(self.switch_pid, kept.name, name)
@@ -359,7 +373,7 @@ class Lab:
         for host, kept in self._record.hosts.items():
             up = kept.init is not None and kept.init.alive()
             daemon = None
-            if kept.kind == "node":
+            if host in NODES:
                 daemon = up and "twofoldd" in self._record.supervised.get(host, {})
             pid = kept.init.pid if up and kept.init else None
             found.append(HostStatus(host, up, pid, kept.cut, kept.image, daemon))

@@ -1,6 +1,6 @@
 """The switch and its cables: two bridges in a namespace of their own, a veth pair for each port.
 
-    lan   10.77.0.0/24, fd77::/64     a .1, b .2, client .9; virtual addresses from .100
+    lan   10.77.0.0/24, fd77::/64     a .1, b .2, witness .8, client .9; virtual addresses from .100
     flow  10.77.1.0/24, fd77:0:0:1::/64   a and b only: the replication cable
 
 The switch's end of a cable is `HOST-NETWORK`. Taking it down is pulling the cable: the host sees no
@@ -27,13 +27,13 @@ class Port:
     ipv6: str
 
 
-_NUMBER = {"a": 1, "b": 2, "client": 9}
+_NUMBER = {"a": 1, "b": 2, "witness": 8, "client": 9}
 
 
 def ports_of(host: str) -> list[Port]:
     number = _NUMBER[host]
     lan = Port("lan", f"10.77.0.{number}", f"fd77::{number}")
-    if host == "client":
+    if host in ("client", "witness"):
         return [lan]
     return [lan, Port("flow", f"10.77.1.{number}", f"fd77:0:0:1::{number}")]
 

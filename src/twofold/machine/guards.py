@@ -145,7 +145,10 @@ went_on = seen(
     lambda v: links.peer_heard(v) and v.peer_alone_epoch > v.epoch,
 )
 in_prim = seen("it is PRIM", lambda v: v.state is State.PRIM)
-frozen = seen("writes wait", lambda v: v.engine is not None and v.engine.frozen)
+frozen = seen(
+    "writes wait, and nothing is on its way that ends it",
+    lambda v: v.engine is not None and v.engine.frozen and v.engine.epoch >= v.epoch,
+)
 second_gone = seen("the secondary is gone", links.second_gone)
 alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
 going_alone = seen("this was announced", lambda v: v.going_alone > 0)

@@ -48,7 +48,8 @@ def claimed_epoch(view: View) -> int:
 
 def _ask(view: View, _event: Event) -> View:
     """The moment to ask again is only reached when the answer got lost on its way to us."""
-    patience_s = 2 * view.settings.arbiter_timeout_s + 3.0
+    settings = view.settings
+    patience_s = 2 * settings.arbiter_timeout_s + 2 * settings.heartbeat_timeout_s
     return replace(view, asking=claimed_epoch(view), ask_again_s=view.now_s + patience_s)
 
 

@@ -157,8 +157,11 @@ def _hear(view: View, report: Report) -> View:
     """Whoever hears the peer decides with it, not against it: what was won is not used any more."""
     alone_epoch = report.epoch if report.state is State.ALONE else report.going_alone
     alone_epoch = max(alone_epoch, report.alone_epoch)
+    # A PRIM acknowledges nothing that its secondary has not got, whatever it wrote alone before.
+    synced_epoch = report.epoch if report.state is State.PRIM else 0
     return replace(
         view,
+        synced_epoch=max(view.synced_epoch, synced_epoch),
         peer=report,
         peer_heard_s=view.now_s,
         grants=_grant(view, report),

@@ -71,7 +71,7 @@ def test_the_machine_is_given_the_timeout_and_the_loops() -> None:
     assert settings.default_primary == "b"
 
 
-@pytest.mark.parametrize("key", ['kind = "farm"', 'kind = "light"', 'arbitration = "witness"'])
+@pytest.mark.parametrize("key", ['kind = "farm"', 'kind = "light"'])
 def test_what_is_not_there_yet_says_so(key: str) -> None:
     with pytest.raises(OperatorError, match="not supported yet"):
         check_supported(module(f"[module]\n{key}\n"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from twofold.config.schema import Checker, split_host_port
+from twofold.config.schema import Checker
+from twofold.config.values import split_host_port
 from twofold.ports import Verdict
 
 

@@ -20,7 +20,8 @@ from twofold.adapters.services import child, control_group, family, output, reco
 from twofold.adapters.services.child import Child, Ended, Launch
 from twofold.adapters.services.driver import Told
 from twofold.adapters.services.place import Place
-from twofold.config.schema import Service, split_host_port
+from twofold.config.schema import Service
+from twofold.config.values import split_host_port
 from twofold.errors import StartFailed, StopFailed
 from twofold.ports import ServiceStatus
 from twofold.wire.service_record import ServiceRecord

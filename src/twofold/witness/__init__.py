@@ -1,0 +1,1 @@
+"""The witness: a small service on a third machine that rules when two nodes lose each other."""
