@@ -48,6 +48,7 @@ check: ## linters, types, layers, formatting
 	$(PY)/pyright
 	$(PY)/lint-imports
 	$(PY)/pytest tests/tidy
+	@scripts/model.sh
 	$(RUST) cargo fmt --all --check
 	$(RUST) cargo clippy --release --locked --workspace --all-targets -- -D warnings
 

@@ -88,6 +88,7 @@ list_missing() {
     need make has make
     need git has git
     need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+    if [ "$purpose" = check ]; then need spin has spin; fi
     if [ "$purpose" = build ] || [ "$purpose" = check ]; then return 0; fi
     need fuse3 has fusermount3
     need iproute2 has ip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.sim import acting
 from tests.sim.clockwork import Process
+from tests.sim.planted import rows_without
 from twofold.errors import TwofoldError
 from twofold.machine.actions import Action, label
 from twofold.machine.events import (
@@ -27,8 +28,8 @@ from twofold.machine.events import (
     PeerHeard,
     TimerFired,
 )
-from twofold.machine.model import REMEMBERED, Engine, Job, Report, View, report
-from twofold.machine.rule import Severity
+from twofold.machine.model import REMEMBERED, Engine, Job, Report, State, View, report
+from twofold.machine.rule import Rule, Severity
 from twofold.machine.step import LOOK_EVERY_S, Decision, absorb, step
 from twofold.machine.timers import next_moment_s
 
@@ -103,11 +104,12 @@ class SimDaemon(Process):
     def _decide(self, event: Event) -> Decision:
         before = self.view
         self.last_s = self.host.clock_s()
-        decision = step(absorb(before, event, self.last_s), event)
+        decision = step(absorb(before, event, self.last_s), event, self._rows)
         after = decision.view
         if any(getattr(after, name) != getattr(before, name) for name in REMEMBERED):
             self.host.tick("daemon")
-            self.host.disk.memory = {name: getattr(after, name) for name in REMEMBERED}
+            if self.world.plant != "memory not written" or self.host.disk.memory is None:
+                self.host.disk.memory = {name: getattr(after, name) for name in REMEMBERED}
             self.host.tick("daemon")
         self.view = after
         self.found = self.found or isinstance(event, Found)
@@ -127,6 +129,9 @@ class SimDaemon(Process):
         if decision.answer is not None:
             self.world.answered(self.host.name, decision.answer.value, decision.because)
         return decision
+
+    def _rows(self, state: State, event: type) -> tuple[Rule, ...]:
+        return rows_without(self.world.plant, state, event)
 
     def _write_down(self, decision: Decision, event: Event) -> None:
         alarm = decision.rule.severity is Severity.ALARM

@@ -74,6 +74,8 @@ class Engine(Process):
             return
         if self.host.disk.failing:
             raise MirrorRefused("io_error", "the record cannot be written")
+        if changed.epoch < self.host.disk.generation.epoch:
+            self.world.broken(f"the epoch on the disk of {self.host.name} goes back")
         self.host.tick("engine")
         self.host.disk.generation = changed
         self.host.tick("engine")
@@ -100,7 +102,7 @@ class Engine(Process):
             alone=self.role == "primary" and g.sole,
             link_up=self.link_up,
             up_to_date=generations.up_to_date(g),
-            trusted=self.trusted,
+            trusted=self.trusted or self.world.plant == "crash forgotten",
             peer_up_to_date=self.role == "primary" and self.peer_up_to_date,
             frozen=self.gate == "frozen",
             failed=self.failed,
@@ -202,7 +204,9 @@ class Engine(Process):
         """Freeze what the secondary had in full, go on where it had not."""
         self.lose()
         if self.full:
-            if self.gate == "open":
+            if self.world.plant == "frozen writes released":
+                self.detach()
+            elif self.gate == "open":
                 self.gate = "frozen"
         else:
             self.session = 0

@@ -188,6 +188,11 @@ class Follower:
             self.resyncing = False
             engine.touch()
         elif waiting.write is not None and not self.resyncing:
+            if (
+                engine.world.plant == "acknowledged before applied"
+                and waiting.write.number % 9 == 0
+            ):
+                return
             engine.host.tick("engine")
             disk.writes.append(waiting.write.number)
             if waiting.write.sync:

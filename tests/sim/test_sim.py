@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.many import run
+from tests.sim.planted import FOUND_WITHIN, PLANTS
 from tests.sim.run import play
 
 SEEDS = 500
@@ -34,3 +35,12 @@ def test_a_seed_tells_the_same_story_twice() -> None:
     first, again = play(7, telling=True), play(7, telling=True)
     assert first.story == again.story
     assert len(first.story) > 10
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+@pytest.mark.timeout(600)
+def test_a_planted_fault_is_found(plant: str) -> None:
+    if play(PLANTS[plant], plant=plant).failed:
+        return
+    tally = run(0, lambda t: bool(t.failed), jobs=2, plant=plant, count_max=FOUND_WITHIN)
+    assert tally.failed, f"{FOUND_WITHIN} seeds do not find: {plant}"

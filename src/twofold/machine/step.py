@@ -7,6 +7,7 @@ step(view, event)`, saves `decision.view` where it must survive, and performs `d
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from twofold.errors import BrokenInvariant
@@ -45,6 +46,9 @@ LOOK_EVERY_S = 0.5
 ASK_AGAIN_S = 1.0
 STALLED_S = 1.5  # longer than the driver ever sleeps, by a margin for a busy machine
 LISTEN_S = 1.0
+
+
+Rows = Callable[[State, type], tuple[Rule, ...]]
 
 
 @dataclass(frozen=True)
@@ -212,9 +216,14 @@ def _learn(view: View, engine: Engine) -> View:
     )
 
 
-def step(view: View, event: Event) -> Decision:
-    """The first row that fits, with its blanks filled in."""
-    rule = choose(view, event)
+@functools.cache
+def rows_of(state: State, event: type) -> tuple[Rule, ...]:
+    return tuple(r for r in RULES if state in r.given and event in r.on)
+
+
+def step(view: View, event: Event, rows: Rows = rows_of) -> Decision:
+    """The first row that fits, with its blanks filled in. Other `rows` are for tests."""
+    rule = choose(view, event, rows)
     after = view
     if rule.job is not None:
         after = replace(after, job=rule.job)
@@ -235,13 +244,8 @@ def step(view: View, event: Event) -> Decision:
     return Decision(rule, after, tuple(do), view.state, (view, event))
 
 
-@functools.cache
-def _rows(state: State, event: type) -> tuple[Rule, ...]:
-    return tuple(r for r in RULES if state in r.given and event in r.on)
-
-
-def choose(view: View, event: Event) -> Rule:
-    for rule in _rows(view.state, type(event)):
+def choose(view: View, event: Event, rows: Rows = rows_of) -> Rule:
+    for rule in rows(view.state, type(event)):
         if rule.job is not None and not rule.instead and _job_runs(view, event):
             continue
         if rule.when is None or rule.when.holds(view, event):

@@ -1,0 +1,36 @@
+"""Faults planted on purpose: each must be found, or the simulation proves nothing.
+
+A plant is a name that one place in the simulated world acts on, or the sentence of a row that is
+taken out of the table. `FOUND_WITHIN`
+is how many seeds may be needed at most.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from twofold.machine.model import State
+from twofold.machine.rule import Rule
+from twofold.machine.step import rows_of
+
+FOUND_WITHIN = 5000
+ROW = "row removed: "
+
+# Each with a seed that has found it; when the worlds change, others are searched.
+PLANTS: dict[str, int] = {
+    "claim skipped": 76,  # every question to the arbiter is answered "yes"
+    "generation not written before release": 8,  # the engine goes on alone under the common one
+    "stale epoch accepted": 380,  # the engine takes commands of an epoch that is over
+    "acknowledged before applied": 0,  # the secondary answers for what it has not got
+    "frozen writes released": 8,  # the primary goes on by itself when the link is lost
+    ROW + "both nodes served; {peer} has precedence, so {node} gives up and follows it": 33,
+    ROW + "{peer} is back and serves no more; failover is off, so both look who may serve": 57,
+}
+
+
+@functools.cache
+def rows_without(plant: str, state: State, event: type) -> tuple[Rule, ...]:
+    rows = rows_of(state, event)
+    if not plant.startswith(ROW):
+        return rows
+    return tuple(r for r in rows if r.because != plant.removeprefix(ROW))
