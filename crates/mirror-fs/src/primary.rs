@@ -82,11 +82,14 @@ fn serve(
     }
     let conn = Arc::new(conn);
     let mut receiver = Receiver::new(conn.clone());
-    let (header, body) =
-        receiver.wait_frame(HANDSHAKE_LIMIT).map_err(|e| format!("no hello came: {e}"))?;
-    let hello = match wire::decode_hello(&header, &body) {
-        Ok(hello) => hello,
-        Err(error) => return Err(refused(engine, error.to_string())),
+    let heard = receiver.wait_frame(HANDSHAKE_LIMIT);
+    let hello = match heard.map(|(header, body)| wire::decode_hello(&header, &body)) {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(error)) => return Err(nonsense(engine, &conn, &error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::Other => {
+            return Err(nonsense(engine, &conn, &error.to_string()));
+        }
+        Err(error) => return Err(format!("no hello came: {error}")),
     };
     if hello.cluster == engine.config.cluster && hello.module == engine.config.module {
         displace(engine);
@@ -115,6 +118,16 @@ fn serve(
 fn refused(engine: &Engine, reason: String) -> String {
     engine.facts.lock().refused = Some(reason.clone());
     engine.touch();
+    reason
+}
+
+/// What came instead of a hello is refused in words that the peer hears too: it may be an honest
+/// one of another version.
+fn nonsense(engine: &Engine, conn: &Conn, error: &str) -> String {
+    let reason = refused(engine, format!("the peer's hello is refused: {error}"));
+    let mut welcome = Vec::new();
+    wire::encode_welcome(&Welcome::Refused { reason: reason.clone() }, &mut welcome);
+    let _ = conn.send(&[&welcome]);
     reason
 }
 
