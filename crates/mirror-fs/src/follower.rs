@@ -156,7 +156,10 @@ impl Follower {
                     *self.conn.lock() = None;
                     return Ok(());
                 }
-                Err(text) => return Err(io::Error::other(text)),
+                Err(text) => {
+                    conn.close();
+                    return Err(io::Error::other(text));
+                }
             }
         }
         let begun = accept(engine, welcome, applier, session).map_err(io::Error::other)?;

@@ -91,6 +91,7 @@ impl Store {
     pub fn create(root: &Path, about: About, limits: Limits) -> io::Result<Store> {
         effect::at(Effect::RescueMake)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        remove_unbegun(root)?;
         let dir = root.join(&about.id);
         fs::DirBuilder::new().mode(0o700).create(&dir)?;
         fs::DirBuilder::new().mode(0o700).create(dir.join(DATA))?;
@@ -104,9 +105,13 @@ impl Store {
     /// The unfinished rescue of this generation, if there is one.
     pub fn find(root: &Path, generation: &str) -> io::Result<Option<About>> {
         for id in ids(root)?.iter().rev() {
-            let about = read_about(&root.join(id))?;
-            if about.generation == generation && about.state == State::Saving {
-                return Ok(Some(about));
+            match read_about(&root.join(id)) {
+                Ok(about) if about.generation == generation && about.state == State::Saving => {
+                    return Ok(Some(about));
+                }
+                Ok(_) => {}
+                // Not one to go on with; a person sees it in the list.
+                Err(error) => tracing::warn!("{error}"),
             }
         }
         Ok(None)
@@ -356,6 +361,19 @@ pub fn checksum_of(from: &File, offset: u64, length: u64) -> io::Result<String> 
         here += got as u64;
     }
     Ok(checksum.text())
+}
+
+/// What a crash left of rescues that were still being listed: nothing had been overwritten then.
+fn remove_unbegun(root: &Path) -> io::Result<()> {
+    for id in ids(root)? {
+        let dir = root.join(&id);
+        let listing = read_about(&dir).is_ok_and(|about| about.state == State::Listing);
+        if listing || !dir.join(ABOUT).exists() {
+            effect::at(Effect::RescueRemove)?;
+            fs::remove_dir_all(&dir)?;
+        }
+    }
+    Ok(())
 }
 
 /// A crash may have cut the last line; it is taken away so that the next one stands by itself.
