@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,27 @@ def test_an_orderly_change_of_role_brings_out_what_the_kernel_holds(pair: Pair) 
     assert (pair.b.tree / "written").read_text() == "never synced" * 1000
     assert (pair.b.tree / "mapped").read_bytes()[5000:5006] == b"mapped"
     same(pair)
+
+
+@pytest.mark.parametrize("pair", [{"sync": "fsync"}], indirect=True)
+def test_a_frozen_primary_that_must_give_way_refuses_what_the_kernel_holds(pair: Pair) -> None:
+    """Another epoch has begun without it: nobody may take its late writes for acknowledged."""
+    pair.start()
+    descriptor = os.open(pair.a.tree / "file", os.O_CREAT | os.O_RDWR)
+    try:
+        os.write(descriptor, b"synced")
+        os.fsync(descriptor)
+        pair.b.kill()
+        pair.a.wait_status(frozen=True, link="down")
+        os.pwrite(descriptor, b"held by the kernel", 0)
+        pair.a.command("become_secondary", epoch=pair.next_epoch(), timeout_s=15)
+        with pytest.raises(OSError) as caught:
+            os.fsync(descriptor)
+        assert caught.value.errno in (errno.EIO, errno.EROFS)
+        assert (pair.a.tree / "file").read_bytes() == b"synced"
+    finally:
+        with suppress(OSError):  # it is told of the loss as well
+            os.close(descriptor)
 
 
 def test_writes_freeze_without_the_peer_until_told_to_go_on(pair: Pair) -> None:

@@ -3,6 +3,7 @@
 //! A command carries an epoch; one older than what this node has seen is refused, whoever sends
 //! it. What a command makes true is on disk before it takes effect.
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use mirror_core::generation::{Generation, Worth};
@@ -367,12 +368,29 @@ impl Engine {
     }
 
     /// Under the `fsync` policy the kernel holds written data that we have not seen; ask for it.
-    fn flush_kernel(&self) {
-        for tree in &self.trees {
-            if let Ok(mounted) = std::fs::File::open(&tree.path) {
-                let begun = Instant::now();
-                let _ = rustix::fs::syncfs(&mounted);
-                tracing::debug!(ms = begun.elapsed().as_millis() as u64, "kernel flushed");
+    /// Where writes are frozen it cannot come: it would wait at the gate, and we for it. Then it is
+    /// refused, once this node serves no longer.
+    fn flush_kernel(self: &Arc<Self>) {
+        let frozen = |engine: &Engine| engine.mode.read().gate != Gate::Open;
+        if frozen(self) {
+            return;
+        }
+        let (told, done) = std::sync::mpsc::sync_channel(1);
+        let engine = self.clone();
+        crate::primary::spawn("flush", move || {
+            for tree in &engine.trees {
+                if let Ok(mounted) = std::fs::File::open(&tree.path) {
+                    let begun = Instant::now();
+                    let _ = rustix::fs::syncfs(&mounted);
+                    tracing::debug!(ms = begun.elapsed().as_millis() as u64, "kernel flushed");
+                }
+            }
+            let _ = told.send(());
+        });
+        // The link may be lost meanwhile, which freezes.
+        while done.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+            if frozen(self) {
+                return;
             }
         }
     }
