@@ -11,11 +11,13 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 # EXT4_IOC_SHUTDOWN, which is XFS's too, and its flag "without flushing the log".
 _SHUTDOWN = 0x8004587D
 _WITHOUT_FLUSH = 2
+_GONE_WITHIN_S = 10.0
 
 
 class CutDisk:
@@ -38,4 +40,13 @@ class CutDisk:
             os.close(descriptor)
 
     def unmount(self) -> None:
+        """And waits until the loop device is gone: while the dead file system lives on, the next
+        mount would be given it again."""
         subprocess.run(["umount", "-l", str(self.place)], check=False, capture_output=True)
+        until = time.monotonic() + _GONE_WITHIN_S
+        while self._loop() and time.monotonic() < until:
+            time.sleep(0.02)
+
+    def _loop(self) -> str:
+        command = ["losetup", "-j", str(self.image)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
