@@ -5,7 +5,7 @@
 //! unbound. Modification times are those of the primary: where an operation carries one, it is
 //! remembered and set when the stream is quiet, or before anyone else relies on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -31,8 +31,9 @@ const TIMES_MAX: usize = 4096;
 
 pub struct Applier {
     pub(crate) trees: Vec<Arc<Tree>>,
-    pub(crate) known: HashMap<FileId, Handle>,
-    pub(crate) numbers: HashMap<Handle, FileId>,
+    /// Trees, because a table that doubles would need twice the memory at a million files.
+    pub(crate) known: BTreeMap<FileId, Handle>,
+    pub(crate) numbers: BTreeMap<u64, FileId>,
     pub(crate) orphans: HashMap<FileId, OwnedFd>,
     open: HashMap<FileId, Arc<OwnedFd>>,
     times: HashMap<FileId, FileTime>,
@@ -66,8 +67,8 @@ impl Applier {
     pub fn new(engine: &Arc<Engine>) -> Result<Applier, String> {
         let trees = engine.trees.clone();
         let mut applier = Applier {
-            known: HashMap::new(),
-            numbers: HashMap::new(),
+            known: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             orphans: HashMap::new(),
             open: HashMap::new(),
             times: HashMap::new(),
@@ -94,23 +95,31 @@ impl Applier {
                 return;
             }
             // A number that is used again means the new file only.
-            if self.numbers.get(&old) == Some(&id) {
-                self.numbers.remove(&old);
-            }
+            self.drop_number(&old, id);
             self.open.remove(&id);
             self.times.remove(&id);
             self.orphans.remove(&id);
             self.resync.forget(id);
         }
-        self.numbers.insert(handle, id);
+        self.numbers.insert(handle.short(), id);
+    }
+
+    /// The number of a file, by its handle.
+    pub(crate) fn number_of(&self, handle: &Handle) -> Option<FileId> {
+        let id = self.numbers.get(&handle.short())?;
+        (self.known.get(id) == Some(handle)).then_some(*id)
+    }
+
+    fn drop_number(&mut self, handle: &Handle, id: FileId) {
+        if self.numbers.get(&handle.short()) == Some(&id) {
+            self.numbers.remove(&handle.short());
+        }
     }
 
     pub(crate) fn unlearn(&mut self, id: FileId) {
         self.set_time(id);
         if let Some(handle) = self.known.remove(&id) {
-            if self.numbers.get(&handle) == Some(&id) {
-                self.numbers.remove(&handle);
-            }
+            self.drop_number(&handle, id);
         }
         self.open.remove(&id);
         self.orphans.remove(&id);
@@ -156,7 +165,7 @@ impl Applier {
         let flags = rfs::OFlags::PATH | rfs::OFlags::NOFOLLOW | rfs::OFlags::CLOEXEC;
         let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
         let fd = calls::openat(directory, name, flags, rfs::Mode::empty())?;
-        Ok(self.numbers.get(&sys::handle_of(fd.as_fd())?).copied())
+        Ok(self.number_of(&sys::handle_of(fd.as_fd())?))
     }
 
     fn remember_time(&mut self, id: FileId, mtime: FileTime) {

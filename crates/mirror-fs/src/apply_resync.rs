@@ -166,8 +166,8 @@ impl Applier {
             Err(rustix::io::Errno::NOENT) => return Ok(Similar::None),
             Err(e) => return Err(e.into()),
         };
-        if let Some(number) = self.numbers.get(&sys::handle_of(fd.as_fd())?) {
-            return Ok(Similar::Known(*number));
+        if let Some(number) = self.number_of(&sys::handle_of(fd.as_fd())?) {
+            return Ok(Similar::Known(number));
         }
         let stat = calls::fstat(&fd)?;
         let same = alike(fd.as_fd(), &stat, entry)?;

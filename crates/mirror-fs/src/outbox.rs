@@ -120,8 +120,8 @@ impl Outbox {
                     kill_suid: *kill_suid,
                 }
             }
-            // A zone of a resync is not said again: a lost link means a new resync.
-            (Operation::Zone { .. }, _) => Resend::Frame(Vec::new()),
+            // A resync is not said again: a lost link means a new one.
+            (resync, _) if resync.is_resync() => Resend::Frame(Vec::new()),
             _ => Resend::Frame(frame.clone()),
         };
         let kind = match operation {

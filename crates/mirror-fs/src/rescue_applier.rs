@@ -70,7 +70,7 @@ impl Applier {
     fn save_all(&self, rescue: &mut Rescue, directory: &OwnedFd) -> io::Result<()> {
         for name in names_of(directory)? {
             let path = open_path(directory.as_fd(), &name)?;
-            let in_use = self.numbers.contains_key(&sys::handle_of(path.as_fd())?);
+            let in_use = self.number_of(&sys::handle_of(path.as_fd())?).is_some();
             let taken = rescue.gone(directory.as_fd(), &name, path.as_fd(), in_use)?;
             let kind = kind_of(calls::fstat(&path)?.st_mode);
             if !taken && kind == mirror_core::message::FileKind::Directory {

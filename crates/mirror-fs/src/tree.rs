@@ -382,6 +382,8 @@ impl Inode {
         let place = Place { parent, name: name.into() };
         let mut places = self.places.lock();
         if !places.contains(&place) {
+            // Most files have one name: no room is kept for more.
+            places.reserve_exact(1);
             places.push(place);
         }
     }
