@@ -266,7 +266,8 @@ impl Applier {
         Ok(())
     }
 
-    /// Everything applied to the file so far goes to disk; reported when it is there.
+    /// Everything applied to the file so far goes to disk; reported when it is there. In a resync a
+    /// root stands for its whole tree.
     fn sync(
         &mut self, sequence: u64, id: FileId, data_only: bool, beside: &Beside,
     ) -> io::Result<()> {
@@ -279,8 +280,11 @@ impl Applier {
                 Opened::Own(sys::open_handle(tree.root_fd(), handle, libc::O_RDONLY)?)
             }
         };
+        let whole = id.is_root() && self.resync.running;
         beside.send(Box::new(move || {
-            if data_only {
+            if whole {
+                calls::syncfs(&fd)?;
+            } else if data_only {
                 calls::fdatasync(&fd)?;
             } else {
                 calls::fsync(&fd)?;

@@ -55,20 +55,26 @@ impl Run<'_> {
         &self, file: &Arc<Compared>, zone: Zone, answer: &Answered,
     ) -> Result<(), Over> {
         let compared = self.judge(file, zone, answer).and_then(|verdict| match verdict {
-            Verdict::Equal => Ok(Ok(None)),
-            Verdict::Differs => self.send(file, zone).map(|sent| sent.map(|()| None)),
+            Verdict::Equal => Ok(Ok((None, true))),
+            Verdict::Differs => self.send(file, zone).map(|sent| sent.map(|all| (None, all))),
             Verdict::LookCloser => {
                 let end = zone.offset + u64::from(zone.length);
-                Ok(Ok(Some(Range { next: zone.offset, end, step: PART_BYTES })))
+                Ok(Ok((Some(Range { next: zone.offset, end, step: PART_BYTES }), false)))
             }
         });
-        let finer = match compared {
-            Ok(finer) => finer?,
+        let (finer, equal) = match compared {
+            Ok(compared) => compared?,
             Err(e) => return Err(self.cannot_read(&file.inode, &e)),
         };
         if finer.is_none() {
             let length = u64::from(zone.length);
             self.source.figures.bytes_done.fetch_add(length, Ordering::Relaxed);
+        }
+        if equal && file.one_name {
+            let (id, handle) = (file.inode.id, file.inode.handle.generation());
+            let length = u64::from(zone.length);
+            let mut memory = self.engine.resumption.memory.lock();
+            memory.equal(id, handle, zone.offset, length, file.size);
         }
         if self.source.queue.lock().compared(file.inode.id, finer) {
             self.finish(file)?;
@@ -95,7 +101,8 @@ impl Run<'_> {
         })
     }
 
-    fn send(&self, file: &Arc<Compared>, zone: Zone) -> io::Result<Result<(), Over>> {
+    /// False: not all of it was sent, and need not be.
+    fn send(&self, file: &Arc<Compared>, zone: Zone) -> io::Result<Result<bool, Over>> {
         let (id, end) = (file.inode.id, zone.offset + u64::from(zone.length));
         let mut buffer = Vec::new();
         let mut offset = zone.offset;
@@ -110,12 +117,12 @@ impl Run<'_> {
                 Progress::Copying { moved, .. } if moved == zone.moved);
             if !same || !file.inode.bound(mode.session) {
                 // It begins anew, or its number is about to mean another file.
-                return Ok(Ok(()));
+                return Ok(Ok(false));
             }
             if only_hole(file.fd.as_fd(), offset, end - offset) {
                 let data = ZoneData::Hole(end - offset);
                 self.put(&Operation::Zone { id, offset, data });
-                return Ok(Ok(()));
+                return Ok(Ok(true));
             }
             buffer.resize(PIECE_BYTES.min(end - offset) as usize, 0);
             let length = buffer.len() as u64;
@@ -130,7 +137,7 @@ impl Run<'_> {
             }
             offset += length;
         }
-        Ok(Ok(()))
+        Ok(Ok(true))
     }
 
     /// Puts data into the stream, and counts it as under way until the secondary has it.

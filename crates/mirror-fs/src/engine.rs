@@ -73,6 +73,7 @@ pub struct Engine {
     /// What a resync may send; from the configuration at first, then by command.
     pub resync_limit: Mutex<Option<u64>>,
     pub kept: crate::kept::Told,
+    pub resumption: crate::resume::Resumption,
     pub follower: Mutex<Option<Arc<Follower>>>,
     pub verifications: Mutex<Verifications>,
     pub notifiers: OnceLock<Vec<fuser::Notifier>>,
@@ -112,6 +113,7 @@ impl Engine {
             source: Mutex::new(None),
             resync_limit,
             kept: crate::kept::Told::default(),
+            resumption: crate::resume::Resumption::default(),
             follower: Mutex::new(None),
             verifications: Mutex::new(verifications),
             notifiers: OnceLock::new(),

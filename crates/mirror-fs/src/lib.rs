@@ -53,6 +53,7 @@ pub mod rescue_manifest;
 pub mod rescue_read;
 mod rescue_store;
 mod rescue_walk;
+pub mod resume;
 mod resync;
 mod resync_names;
 mod roles;

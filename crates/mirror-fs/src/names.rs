@@ -189,11 +189,11 @@ impl Engine {
     }
 
     fn link(&self, mode: &Mode, tree: &Arc<Tree>, number: u64, parent: u64, name: &[u8]) -> Named {
-        let inode = tree.inode(number)?;
-        let parent = tree.inode(parent)?;
+        let (inode, parent) = (tree.inode(number)?, tree.inode(parent)?);
         Self::refuse_hidden(tree, &parent, name)?;
         self.bind(mode, tree, &inode);
         let (mark, known) = self.ordered(mode, tree, &parent);
+        let _touch = self.touch_name(&inode);
         let directory = tree.path_fd(&parent)?;
         link_fd(tree.path_fd(&inode)?.as_fd(), directory.as_fd(), name)?;
         inode.arrive(parent.id, name);
@@ -252,6 +252,7 @@ impl Engine {
         let (mark, known) = self.ordered(mode, tree, &parent);
         let directory = tree.path_fd(&parent)?;
         let mut leaving = Leaving::new(tree, &inode, &stat);
+        let _touch = self.touch_name(&inode);
         unlink(directory.as_fd(), name, is_directory)?;
         leaving.has_left(&parent, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
@@ -272,8 +273,7 @@ impl Engine {
         &self, mode: &Mode, tree: &Arc<Tree>, (parent, name): (u64, &[u8]),
         (new_parent, new_name): (u64, &[u8]), flags: u32,
     ) -> Named {
-        let old = tree.inode(parent)?;
-        let new = tree.inode(new_parent)?;
+        let (old, new) = (tree.inode(parent)?, tree.inode(new_parent)?);
         Self::refuse_hidden(tree, &new, new_name)?;
         let (moved, _) = tree.find(&old, name)?;
         let replaced = tree.find(&new, new_name).ok();
@@ -283,6 +283,7 @@ impl Engine {
         // Both directories, in the order of their numbers; one lock when they are the same.
         let (first, second) = if old.id <= new.id { (&old, &new) } else { (&new, &old) };
         let (first_lock, second_lock) = self.ordered_pair(mode, tree, first, second);
+        let _touch = (self.touch_name(&moved), replaced.as_ref().map(|r| self.touch_name(&r.0)));
         let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
         let goes = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE == 0);
         let mut leaving = goes.map(|(inode, stat)| Leaving::new(tree, inode, stat));

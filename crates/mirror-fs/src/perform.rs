@@ -20,6 +20,7 @@ use crate::engine::Engine;
 use crate::files::OpenFile;
 use crate::mode::Mode;
 use crate::progress::{Mark, Progress, Send};
+use crate::resume::Doubt;
 use crate::tree::{mtime_of, Inode, Tree};
 
 /// A large write is done and sent in pieces of this size.
@@ -167,6 +168,8 @@ impl Engine {
             }
         };
         let (mark, known) = self.ordered(mode, tree, &inode);
+        let doubt = Doubt::Bytes(inode.id, write.offset, write.data.len() as u64);
+        let _touch = self.resumption.touch(doubt);
         let mut written = 0;
         let mut sent = false;
         while written < write.data.len() {
@@ -283,6 +286,7 @@ impl Engine {
             Err(error) if size.is_none() => return gone(tree, &inode, &change, error),
             Err(error) => return Err(error),
         };
+        let _touch = size.map(|_| self.resumption.touch(Doubt::File(inode.id)));
         if let Some(size) = size {
             let mtime = match file.and_then(|file| self.files.file(file).ok()) {
                 Some(file) => truncate(file.fd.as_fd(), size, kill_suid)?,
@@ -338,6 +342,7 @@ impl Engine {
         const MOVES_DATA: u32 = 0x08 | 0x20; // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE
         let (inode, file) = self.open_inode(tree, number, file)?;
         let (mut mark, known) = self.ordered(mode, tree, &inode);
+        let _touch = self.resumption.touch(Doubt::File(inode.id));
         let flags = rfs::FallocateFlags::from_bits_retain(how);
         calls::fallocate(&file.fd, flags, offset, length)?;
         let mtime = mtime_of(&calls::fstat(&file.fd)?);

@@ -106,6 +106,8 @@ fn serve(
         }
         Welcome::InSync { session, .. } => attach(engine, &conn, session, true)?,
         Welcome::Resync { session, reason, .. } => {
+            let theirs = &hello.generation;
+            engine.resumption.begin(theirs.current, theirs.sync_target);
             tracing::info!("a resync of {} begins: {reason}", hello.node);
             attach(engine, &conn, session, false)?
         }

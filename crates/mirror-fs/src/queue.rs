@@ -38,6 +38,10 @@ pub struct Compared {
     pub tree: Arc<Tree>,
     pub inode: Arc<Inode>,
     pub fd: OwnedFd,
+    /// As its copy began.
+    pub size: u64,
+    /// It has one name: what is done of it may be remembered (`resume`).
+    pub one_name: bool,
 }
 
 /// What a zone's checksum was asked for under.

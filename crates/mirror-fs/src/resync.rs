@@ -28,6 +28,8 @@ use crate::zone::metadata_of;
 /// More would only wait for each other at the stream.
 const THREADS: std::ops::RangeInclusive<usize> = 2..=4;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+/// So much work is done again after a cut.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(1500);
 
 /// The session this resync belongs to is over.
 pub struct Over;
@@ -51,12 +53,15 @@ pub fn start(engine: &Arc<Engine>, source: &Arc<Source>) {
     }
     let (engine, source) = (Arc::downgrade(engine), source.clone());
     spawn("progress", move || {
+        let mut checkpointed = Instant::now();
         while !source.is_over() {
             std::thread::sleep(LOOK_UP_EVERY);
             source.note_pace();
-            match engine.upgrade() {
-                Some(engine) => engine.touch(),
-                None => return,
+            let Some(engine) = engine.upgrade() else { return };
+            engine.touch();
+            if checkpointed.elapsed() > CHECKPOINT_EVERY {
+                checkpointed = Instant::now();
+                engine.checkpoint(&source);
             }
         }
     });
@@ -163,7 +168,15 @@ impl Run<'_> {
         let fd = tree.open_file(inode, libc::O_RDONLY | libc::O_NOATIME)?;
         let size = crate::tree::size_of(fd.as_fd())?;
         self.put(&Operation::FileBegin { id: inode.id, size });
-        if size == 0 {
+        let one_name = crate::calls::fstat(&fd)?.st_nlink == 1;
+        let doubtful = match one_name {
+            true => self.doubtful(inode, size),
+            false => vec![(0, size)],
+        };
+        let left: u64 = doubtful.iter().map(|(start, end)| end - start).sum();
+        self.source.figures.bytes_done.fetch_add(size - left, Ordering::Relaxed);
+        self.source.figures.bytes_skipped.fetch_add(size - left, Ordering::Relaxed);
+        if left == 0 {
             let metadata = metadata_of(fd.as_fd())?;
             self.put_metadata(inode.id, metadata);
             mark.set(mode.session, Progress::Done);
@@ -171,12 +184,20 @@ impl Run<'_> {
             return Ok(Ok(()));
         }
         mark.set(mode.session, Progress::Copying { layout: 0, moved: 0 });
-        let file = Arc::new(Compared { tree: tree.clone(), inode: inode.clone(), fd });
-        let all = Range { next: 0, end: size, step: ZONE_BYTES };
+        let (tree, inode) = (tree.clone(), inode.clone());
+        let id = inode.id;
+        let file = Arc::new(Compared { tree, inode, fd, size, one_name });
+        let ranges = doubtful.into_iter().map(|(next, end)| Range { next, end, step: ZONE_BYTES });
         // Its number is free for another file only when the last descriptor of this one is closed.
-        let fresh = self.source.queue.lock().activate(file, vec![all], 0);
-        debug_assert!(fresh, "file {:?} is being compared already", inode.id);
+        let fresh = self.source.queue.lock().activate(file, ranges.collect(), 0);
+        debug_assert!(fresh, "file {id:?} is being compared already");
         Ok(Ok(()))
+    }
+
+    /// What of a file is still to be compared.
+    fn doubtful(&self, inode: &Inode, size: u64) -> Vec<(u64, u64)> {
+        let memory = self.engine.resumption.memory.lock();
+        memory.doubtful(inode.id, inode.handle.generation(), size)
     }
 
     /// Everything has been compared: the secondary's copy is whole once it has heard that.
@@ -220,6 +241,7 @@ impl Run<'_> {
         drop(mode);
         self.engine.facts.lock().peer_up_to_date = true;
         *self.engine.source.lock() = None;
+        self.engine.resumption.end();
         self.engine.touch();
         let seconds = self.source.begun.elapsed().as_secs_f64();
         let sent = self.source.figures.bytes_sent.load(Ordering::Relaxed);

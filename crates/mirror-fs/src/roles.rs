@@ -148,6 +148,7 @@ impl Engine {
     /// As primary: everything written is acknowledged by the secondary, which knows it has all.
     /// Without a secondary that has everything there is nothing to hand over.
     fn hand_over(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
+        self.resumption.end();
         self.flush_kernel();
         self.tell_times();
         let attached = {

@@ -37,6 +37,8 @@ pub struct Figures {
     pub bytes_found: AtomicU64,
     pub bytes_done: AtomicU64,
     pub bytes_sent: AtomicU64,
+    /// Known to be equal from an earlier resync that was cut; part of `bytes_done`.
+    pub bytes_skipped: AtomicU64,
 }
 
 pub struct Source {
@@ -47,6 +49,8 @@ pub struct Source {
     pub figures: Figures,
     pub begun: Instant,
     pub pace: Mutex<Pace>,
+    /// A checkpoint is in the stream (`resume`).
+    pub checkpoint_out: AtomicBool,
     /// Bytes that are in the stream and not yet with the secondary.
     under_way: Mutex<u64>,
     less_under_way: Condvar,
@@ -83,6 +87,7 @@ impl Source {
                 looked_at: Meter::default(),
                 sent: Meter::default(),
             }),
+            checkpoint_out: AtomicBool::new(false),
             under_way: Mutex::new(0),
             less_under_way: Condvar::new(),
         });

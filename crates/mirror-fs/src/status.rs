@@ -175,6 +175,8 @@ impl Engine {
                     "bytes_done": figures.bytes_done.load(Relaxed),
                     "bytes_total": total(&figures.bytes_found),
                     "bytes_sent": figures.bytes_sent.load(Relaxed),
+                    "bytes_skipped": figures.bytes_skipped.load(Relaxed),
+                    "bytes_durable": self.resumption.memory.lock().durable_bytes(),
                     "bytes_per_s": whole_number(forecast.bytes_per_s),
                     "sent_bytes_per_s": whole_number(forecast.sent_bytes_per_s),
                     "seconds_left": forecast.left.map(|left| left.as_secs()),
