@@ -17,7 +17,7 @@ from pathlib import Path
 # EXT4_IOC_SHUTDOWN, which is XFS's too, and its flag "without flushing the log".
 _SHUTDOWN = 0x8004587D
 _WITHOUT_FLUSH = 2
-_GONE_WITHIN_S = 10.0
+_GONE_WITHIN_S = 1.0
 
 
 class CutDisk:
@@ -40,12 +40,17 @@ class CutDisk:
             os.close(descriptor)
 
     def unmount(self) -> None:
-        """And waits until the loop device is gone: while the dead file system lives on, the next
-        mount would be given it again."""
+        """And waits until the loop device is gone: while the dead file system lives on (in a mount
+        namespace that somebody made meanwhile, say), a mount would be given it again."""
         subprocess.run(["umount", "-l", str(self.place)], check=False, capture_output=True)
         until = time.monotonic() + _GONE_WITHIN_S
         while self._loop() and time.monotonic() < until:
             time.sleep(0.02)
+        if self._loop():
+            copy = self.image.with_suffix(f".{time.monotonic_ns()}")
+            subprocess.run(["cp", "--sparse=always", str(self.image), str(copy)], check=True)
+            self.image.unlink()
+            self.image = copy
 
     def _loop(self) -> str:
         command = ["losetup", "-j", str(self.image)]
