@@ -219,6 +219,11 @@ impl Engine {
             if inode.bound(mode.session) {
                 return true;
             }
+            if !parent.bound(mode.session) {
+                // The kernel has dropped it since, and so has the secondary: it is bound again.
+                tried.pop();
+                continue;
+            }
             if !inode.places.lock().contains(&place) {
                 continue;
             }
