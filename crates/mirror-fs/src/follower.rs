@@ -50,6 +50,12 @@ struct Session {
     resyncing: bool,
 }
 
+/// How a link that was up has ended.
+enum Ended {
+    Silent,
+    Closed,
+}
+
 impl Follower {
     pub fn start(engine: Arc<Engine>) -> Arc<Follower> {
         let follower = Arc::new(Follower {
@@ -98,14 +104,25 @@ impl Follower {
         let mut session = Session::default();
         let mut rescue = None;
         let mut last_reason = String::new();
+        let addresses = &engine.config.peer_addresses;
+        let mut first = 0;
         while !self.stopping.load(Ordering::Acquire) {
-            let addresses = engine.config.peer_addresses.clone();
-            for address in addresses {
+            for step in 0..addresses.len() {
+                let at = (first + step) % addresses.len();
+                let address = addresses[at];
                 if self.stopping.load(Ordering::Acquire) {
                     break;
                 }
                 match self.dial(engine, address, &mut applier, &mut session, &mut rescue) {
-                    Ok(()) => break,
+                    // Where nothing was heard any more the cable may be cut: another one first.
+                    Ok(Ended::Silent) => {
+                        first = at + 1;
+                        break;
+                    }
+                    Ok(Ended::Closed) => {
+                        first = 0;
+                        break;
+                    }
                     Err(error) => {
                         let reason = error.to_string();
                         if reason != last_reason {
@@ -131,7 +148,7 @@ impl Follower {
     fn dial(
         &self, engine: &Arc<Engine>, address: SocketAddr, applier: &mut Option<Applier>,
         session: &mut Session, rescue: &mut Option<Box<Rescue>>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Ended> {
         let config = &engine.config;
         let tls_config =
             tls::client_config(&config.tls, config.flow_encryption).map_err(io::Error::other)?;
@@ -154,7 +171,7 @@ impl Follower {
                 Ok(Ready::Yes(ready)) => *rescue = ready,
                 Ok(Ready::DialAgain) => {
                     *self.conn.lock() = None;
-                    return Ok(());
+                    return Ok(Ended::Closed);
                 }
                 Err(text) => {
                     conn.close();
@@ -163,6 +180,7 @@ impl Follower {
             }
         }
         let begun = accept(engine, welcome, applier, session).map_err(io::Error::other)?;
+        let mut ended = Ended::Closed;
         if let Some(applier) = applier {
             if session.resyncing {
                 applier.rescue = rescue.take();
@@ -173,6 +191,9 @@ impl Follower {
             }
             let beside = Beside::begin(engine, &conn);
             let why = follow(engine, &conn, &mut receiver, applier, session, &beside);
+            if conn.silent_ms() > config.peer_timeout_ms {
+                ended = Ended::Silent;
+            }
             tracing::warn!(begun, "the link to the primary ended: {why}");
             applier.settle_times();
         }
@@ -180,7 +201,7 @@ impl Follower {
         *self.conn.lock() = None;
         engine.facts.lock().link_up = false;
         engine.touch();
-        Ok(())
+        Ok(ended)
     }
 
     fn hello(&self, engine: &Engine, session: &Session) -> Hello {
