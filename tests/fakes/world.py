@@ -8,31 +8,16 @@ lets the clock go on with heartbeats. Whatever is decided is written down in `st
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tests.fakes.engine_model import EngineModel, finish_copy, link, relation
-from twofold.errors import MirrorFailed, MirrorRefused, StartFailed, TwofoldError
-from twofold.machine.actions import (
-    Action,
-    AnnounceAddress,
-    AskRelation,
-    BecomePrimary,
-    BecomeSecondary,
-    ClaimEpoch,
-    ContinueAlone,
-    EnsureEngine,
-    HoldAddress,
-    Outdate,
-    ReleaseAddress,
-    StartApplication,
-    StopApplication,
-    StopEngine,
-    label,
-)
-from twofold.machine.arbitration import NOBODY, Answer, Claim, decide, first_epoch, ruling, term_of
+from tests.fakes.machine import Machine
+from tests.fakes.witnesses import Witnesses
+from twofold.errors import MirrorFailed, TwofoldError
+from twofold.machine.actions import Action, AskRelation, ClaimEpoch, EnsureEngine, label
+from twofold.machine.arbitration import Claim, term_of
 from twofold.machine.events import (
     AsideFailed,
-    ClaimAnswered,
     EngineChanged,
     EngineGone,
     Event,
@@ -41,16 +26,15 @@ from twofold.machine.events import (
     JobFailed,
     Look,
     PeerHeard,
+    PrimAsked,
     RelationKnown,
     ServiceExited,
+    StartAsked,
     TimerFired,
 )
 from twofold.machine.model import (
     REMEMBERED,
-    Engine,
-    Job,
     Relation,
-    Report,
     Settings,
     State,
     View,
@@ -61,20 +45,14 @@ from twofold.machine.step import LOOK_EVERY_S, absorb, step
 from twofold.machine.timers import next_moment_s
 
 
-@dataclass
-class Machine:
-    name: str
-    view: View
-    engine: EngineModel
-    alive: bool = True
-    app: bool = False
-    address: bool = False
-    todo: deque[Action] = field(default_factory=lambda: deque[Action]())
-    inbox: deque[Report] = field(default_factory=lambda: deque[Report]())
-    said: Report = field(default_factory=Report)
-    status: Engine | None = None
-    starts_fail: int = 0
-    answers: list[tuple[str, str]] = field(default_factory=lambda: list[tuple[str, str]]())
+def pair(**settings: object) -> World:
+    """Two nodes of which a serves and b follows; the story begins here."""
+    world = World(**settings)
+    world.ask("a", PrimAsked())
+    world.ask("b", StartAsked())
+    world.pass_time(1)
+    world.story.clear()
+    return world
 
 
 class World:
@@ -86,8 +64,7 @@ class World:
         self.hold_copies = False
         self.frozen: set[str] = set()
         self.broken_engines: set[str] = set()
-        self.stored = [NOBODY]  # what each witness has on its disk
-        self.without_witness: set[str] = set()  # nodes that cannot reach any
+        self.witnesses = Witnesses()
         self.acknowledged = 0
         self.claims: deque[tuple[str, int]] = deque()
         self.machines: dict[str, Machine] = {}
@@ -226,47 +203,19 @@ class World:
         self._refresh(m)
 
     def perform(self, m: Machine, action: Action) -> None:
-        engine = m.engine
-        needs = isinstance(action, BecomePrimary | BecomeSecondary | ContinueAlone | AskRelation)
-        if needs and not engine.running:
-            raise MirrorRefused("gone", "the engine is gone")
         match action:
-            case EnsureEngine():
-                if m.name in self.broken_engines:
-                    raise MirrorFailed("the directory /srv/files does not exist")
-                engine.start()
-            case BecomePrimary(alone=alone, first=first, force=force, epoch=epoch):
-                engine.become_primary(epoch, alone, first, force)
-            case BecomeSecondary(epoch=epoch):
-                engine.become_secondary(epoch)
-            case ContinueAlone(epoch=epoch):
-                engine.continue_alone(epoch)
-            case Outdate(epoch=epoch):
-                engine.outdate(epoch)
+            case EnsureEngine() if m.name in self.broken_engines:
+                raise MirrorFailed("the directory /srv/files does not exist")
             case ClaimEpoch(epoch=epoch):
                 self.claims.append((m.name, epoch))
-            case StopEngine(abort=abort):
-                if engine.running:
-                    engine.stop(abort)
             case AskRelation():
                 theirs = m.view.peer.generation if m.view.peer else None
+                m.needs_engine()
                 if theirs is not None:
-                    self.tell(m.name, RelationKnown(Relation(relation(engine.disk, theirs))))
-            case HoldAddress():
-                m.address = True
-            case ReleaseAddress():
-                m.address = False
-            case AnnounceAddress():
-                pass
-            case StartApplication(side="primary"):
-                if m.starts_fail > 0:
-                    m.starts_fail -= 1
-                    raise StartFailed("service app ended with code 1")
-                m.app = True
-            case StopApplication(side="primary"):
-                m.app = False
-            case StartApplication() | StopApplication():
-                pass
+                    known = Relation(relation(m.engine.disk, theirs))
+                    self.tell(m.name, RelationKnown(known))
+            case _:
+                m.perform(action)
         for machine in self.machines.values():
             self._unlink_if_apart(machine)
 
@@ -275,28 +224,11 @@ class World:
         if not self.claims:
             return False
         name, epoch = self.claims.popleft()
-        m = self[name]
-        asked = Claim(term_of(epoch), name)
-        if m.view.settings.arbitration == "ping":
-            won = None if name in self.without_witness else True
-            self._tell_ruling(m, ClaimAnswered(epoch, won, text="" if won else "no answer"))
-            return True
-        answers: list[Answer | None] = []
-        for i, stored in enumerate(self.stored):
-            if name in self.without_witness:
-                answers.append(None)
-                continue
-            answer = decide(stored, asked)
-            answers.append(answer)
-            self.stored[i] = answer.stored
-        said = ruling(asked, answers, len(self.stored))
-        told = ClaimAnswered(epoch, said.won, said.holder, first_epoch(said.term), said.text)
-        self._tell_ruling(m, told)
+        kind = self[name].view.settings.arbitration
+        told = self.witnesses.rule(kind, Claim(term_of(epoch), name), epoch)
+        if self[name].alive and name not in self.frozen:
+            self.tell(name, told)
         return True
-
-    def _tell_ruling(self, m: Machine, told: ClaimAnswered) -> None:
-        if m.alive and m.name not in self.frozen:
-            self.tell(m.name, told)
 
     def _unlink_if_apart(self, m: Machine) -> None:
         peer = self.other(m.name)
@@ -438,6 +370,3 @@ class World:
             f"{'+app' if m.app else ''}{'+ip' if m.address else ''}"
             for m in self.machines.values()
         )
-
-
-__all__ = ["Job", "World"]

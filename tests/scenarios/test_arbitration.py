@@ -10,7 +10,8 @@ import random
 
 import pytest
 
-from tests.fakes.world import Machine, World
+from tests.fakes.machine import Machine
+from tests.fakes.world import World
 from tests.scenarios.test_safety import COMMANDS, MOVES, move, replay_told
 from twofold.machine.arbitration import NOBODY, term_of
 from twofold.machine.events import PrimAsked, StartAsked
@@ -57,9 +58,9 @@ def fault(world: World, node: str, what: str, dice: random.Random) -> None:
         case "heal":
             world.heartbeats_pass = world.flow_passes = True
         case "witness gone":
-            world.without_witness.add(node)
+            world.witnesses.out_of_reach.add(node)
         case "witness back":
-            world.without_witness.discard(node)
+            world.witnesses.out_of_reach.discard(node)
         case "power cut":
             if alive and awake:
                 world.power_cut(node)
@@ -96,7 +97,7 @@ def check(world: World, served: dict[int, str]) -> None:
         owner = served.setdefault(epoch, m.name)
         assert owner == m.name, f"{owner} and {m.name} serve in epoch {epoch}"
         if term_of(epoch) and epoch % 1_000_000 == 0:
-            assert world.stored[0].term >= term_of(epoch), "served without the claim"
+            assert world.witnesses.stored[0].term >= term_of(epoch), "served without the claim"
     lone = [m for m in world.machines.values() if m.alive and acknowledges_alone(m)]
     assert len(lone) < 2, "both acknowledge writes alone"
     for m in lone:
@@ -112,7 +113,7 @@ def recover(world: World) -> None:
     for node in list(world.frozen):
         world.thaw(node)
     world.heartbeats_pass = world.flow_passes = True
-    world.without_witness.clear()
+    world.witnesses.out_of_reach.clear()
     for node in ("a", "b"):
         if not world[node].alive:
             world.boot(node)
@@ -143,13 +144,13 @@ def test_one_goes_on_and_the_pair_returns(block: int) -> None:
 def test_a_cut_leaves_one_that_serves_if_it_reaches_the_witness(lost: str) -> None:
     world = pair()
     world.client_write()
-    world.without_witness = {n for n in "ab" if lost in (n, "both")}
+    world.witnesses.out_of_reach = {n for n in "ab" if lost in (n, "both")}
     world.heartbeats_pass = world.flow_passes = False
     world.pass_time(6)
     serving = {m.name for m in world.machines.values() if m.app and m.address}
     expected: dict[str, set[str]] = {"a": {"b"}, "b": {"a"}, "both": set()}
     assert serving == expected.get(lost, serving) and len(serving) == (lost != "both")
-    world.without_witness = set()
+    world.witnesses.out_of_reach = set()
     world.pass_time(3)
     assert len([m for m in world.machines.values() if m.app and m.address]) == 1
     world.heartbeats_pass = world.flow_passes = True
@@ -162,13 +163,13 @@ def test_a_claim_that_was_not_needed_does_not_spoil_the_next() -> None:
     for victim in ("a", "b"):
         world = pair()
         world.heartbeats_pass = world.flow_passes = False
-        world.without_witness = {"a"}
+        world.witnesses.out_of_reach = {"a"}
         world.now_s += 2.9
         for name in ("a", "b"):
             world.tell(name, COMMANDS["start"])
         world.pass_time(0.2)
         world.heartbeats_pass = world.flow_passes = True
-        world.without_witness = set()
+        world.witnesses.out_of_reach = set()
         world.pass_time(8)
         assert {m.view.state for m in world.machines.values()} == {State.PRIM, State.SECOND}
         world.power_cut(victim)
@@ -182,7 +183,10 @@ def test_what_the_witness_has_forgotten_is_claimed_anew() -> None:
     world.pass_time(6)
     world.boot("a")
     world.pass_time(6)
-    world.stored = [NOBODY]
+    world.witnesses.stored = [NOBODY]
     world.power_cut("b")
     world.pass_time(6)
-    assert world["a"].app and term_of(world["a"].engine.disk.epoch) == world.stored[0].term > 1
+    assert (
+        world["a"].app
+        and term_of(world["a"].engine.disk.epoch) == world.witnesses.stored[0].term > 1
+    )

@@ -20,9 +20,9 @@ PYTHON = sorted(
     p
     for top in ("src", "tests", "bench", "modules")
     for p in (ROOT / top).rglob("*.py")
-    if "work" not in p.parts
+    if "work" not in p.relative_to(ROOT).parts  # bench/work; not where the checkout lies
 )
-RUST = sorted(p for p in (ROOT / "crates").rglob("*.rs") if "target" not in p.parts)
+RUST = sorted((ROOT / "crates").rglob("*.rs"))
 
 
 def name(path: Path) -> str:

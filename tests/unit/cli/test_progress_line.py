@@ -1,3 +1,5 @@
+"""The line that tells a waiting person how far a resync is."""
+
 from __future__ import annotations
 
 import io
