@@ -29,7 +29,7 @@ WAIT_STATES = ("STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP")
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (prim, start, stop, restart, swap, second, wait):
+    for command in (prim, start, stop, restart, stopstart, swap, second, wait):
         app.command(command.__name__)(command)
 
 
@@ -122,6 +122,32 @@ def restart(
         serving = [str(o["node"]) for o in states if o.get("state") in follow.SERVING]
         session = Session(tuple(serving[:1]) or None, session.as_json)
     _act(session, "restart", module, follow.in_role, wait, timeout, {})
+
+
+def stopstart(
+    context: typer.Context,
+    module: ModuleName,
+    timeout: Timeout = TIMEOUT,
+    on: OnNodes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop MODULE here and start it again: a changed configuration counts from then on.
+
+    On several nodes: one after the other, the one that serves last, so that the other takes over
+    meanwhile.
+
+    Example: twofold stopstart mariadb -H '*'
+    """
+    session = Session.of(context, on, as_json)
+    with Client() as client:
+        nodes = sorted(
+            _acting_nodes(client, session, module),
+            key=lambda n: module_states(client, (n,), module)[0].get("state") in follow.SERVING,
+        )
+    for node in nodes:
+        there, last = Session((node,), session.as_json), node == nodes[-1]
+        _act(there, "stop", module, follow.stopped, True, timeout, {}, shown=False)
+        _act(there, "start", module, follow.in_role, True, timeout, {}, shown=last)
 
 
 def second(

@@ -169,7 +169,7 @@ def state(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -
         where = ", ".join(f"{n} {ip}" for n, ip in addresses.get(node, {}).items())
         print(f"  {node:<12} {where:<44} {_condition(answer, known)}")
     if any(a.get("digests") != known["digests"] for a in answers if "error" not in a):
-        print("The nodes' configurations differ. See: twofold config diff")
+        print("The nodes' configurations differ. See: twofold config drift")
 
 
 def _condition(answer: dict[str, Any], known: dict[str, Any]) -> str:

@@ -81,11 +81,16 @@ def _cluster() -> list[dict[str, Any]]:
         if "error" in answer:
             error = answer["error"]
             findings.append(_finding(f"node {answer['node']}", False, error["text"], error["mend"]))
-    digests = {tuple(sorted(a["digests"].items())) for a in answers if "digests" in a}
-    if len(digests) > 1:
-        mend = "See which: twofold config diff"
-        findings.append(_finding("configuration", False, "differs between the nodes", mend))
-    return findings
+    return [*findings, *_drift()]
+
+
+def _drift() -> list[dict[str, Any]]:
+    try:
+        with Client(timeout_s=15.0) as client:
+            found = client.ask("config_drift")["drift"]
+    except TwofoldError as e:
+        return [_finding("configuration of all nodes", False, e.sentence or str(e), e.mend)]
+    return [_finding("configuration of all nodes", False, d["text"], d["mend"]) for d in found]
 
 
 def _certificate(pki: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from twofold.cli.output import console, print_json
+from twofold.cli.config import DryRun, Why, print_applied
+from twofold.cli.output import EXIT_OPERATOR, console, print_json
 from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
 from twofold.client import Client
 from twofold.errors import OperatorError
@@ -65,9 +66,16 @@ def apply(
         typer.Option("--from", metavar="SOURCE", help="Take new files; variables keep values."),
     ] = None,
     values: Set = None,
+    why: Why = "",
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check this node's files of MODULE on all nodes, then put them there."""
+    """Check this node's files of MODULE on all nodes, then put them there.
+
+    What may not change while MODULE runs is refused; what counts only from its next start is said.
+
+    Example: twofold module apply mariadb --set address=10.0.0.101/24 --dry-run
+    """
     from twofold.cli.library import files_from
     from twofold.wire.files import pack
 
@@ -79,16 +87,13 @@ def apply(
             timeout_s=APPLY_TIMEOUT_S,
             module=module,
             set=assignments(values or []),
+            why=why,
+            dry_run=dry_run,
             **fields,
         )
-    session.show([answer], _print_applied)
-
-
-def _print_applied(answer: dict[str, Any]) -> None:
-    name = answer["module"]
-    print(f"Module {name} is applied on {' and '.join(answer['nodes'])}.")
-    if answer.get("from_next_start"):
-        print(f"It runs; services and addresses change when it next starts: twofold stop {name}")
+    session.show([answer], print_applied)
+    if answer["problems"]:
+        raise typer.Exit(EXIT_OPERATOR)
 
 
 @app.command("list")

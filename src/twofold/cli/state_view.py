@@ -160,7 +160,7 @@ def _body(node: Object) -> Text:
         text.append("\n! a new configuration is used from the next start", "yellow")
     peer: Object = node.get("peer") or {}
     if peer.get("same_configuration") is False:
-        text.append("\n! the nodes' configurations differ: twofold config diff", "yellow")
+        text.append("\n! the nodes' configurations differ: twofold config drift", "yellow")
     kept: Object | None = node.get("kept_copy")
     if kept:
         text.append(f"\n{'✔' if kept.get('kept') else '–'} {kept.get('text')}", "bright_black")

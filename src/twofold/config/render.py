@@ -171,19 +171,19 @@ _VARIABLES_PAGE = (
 
 
 def _sections(model: type[BaseModel]) -> Iterator[str]:
-    plain = [(k, f) for k, f in _fields(model) if _section_of(f) is None]
+    plain = [(k, f) for k, f in fields_of(model) if section_of(f) is None]
     if plain:
         yield from _table(plain)
-    for key, field in _fields(model):
-        section = _section_of(field)
+    for key, field in fields_of(model):
+        section = section_of(field)
         if section is not None:
             many = get_origin(field.annotation) is tuple
             yield from ("", f"### `[[{key}]]`" if many else f"### `[{key}]`", "")
             yield from (" ".join((section.__doc__ or "").split()), "")
-            yield from _table(list(_fields(section)))
+            yield from _table(list(fields_of(section)))
 
 
-def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
         yield field.alias or name, field
 
@@ -192,11 +192,11 @@ def _table(fields: list[tuple[str, FieldInfo]]) -> Iterator[str]:
     yield "| key | value | default | meaning |"
     yield "| --- | --- | --- | --- |"
     for key, field in fields:
-        cells = (f"`{key}`", _type_text(field), _default_text(field), field.description or "")
+        cells = (f"`{key}`", type_text(field), default_of(field), field.description or "")
         yield "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
 
 
-def _section_of(field: FieldInfo) -> type[BaseModel] | None:
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
     candidates = [field.annotation, *get_args(field.annotation)]
     for kind in candidates:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -205,7 +205,7 @@ def _section_of(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def _type_text(field: FieldInfo) -> str:
+def type_text(field: FieldInfo) -> str:
     kind = field.annotation
     schema: dict[str, Any] = {}
     for extra in field.metadata:
@@ -238,7 +238,7 @@ def _is_table(kind: object, inner: list[Any]) -> bool:
     return any(isinstance(k, type) and issubclass(k, BaseModel) for k in (kind, *inner))
 
 
-def _default_text(field: FieldInfo) -> str:
+def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
@@ -246,7 +246,7 @@ def _default_text(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    kind = _type_text(field)
+    kind = type_text(field)
     if kind == "duration":
         return f'`"{format_duration(value)}"`'
     if kind == "size":

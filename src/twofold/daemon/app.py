@@ -69,6 +69,7 @@ class Daemon:
         self._journal = Journal(where.var / "journal.sqlite")
         around = Surroundings(
             etc=where.etc,
+            var=where.var,
             places=where.all,
             control=self._control,
             state_of=lambda name: self._lifecycle().state_of(name) if self._member else "STOP",
@@ -79,6 +80,7 @@ class Daemon:
         self._commands = Commands(where.etc, self._journal, self._configuration)
         self._local = LocalSocket(where.socket, self._commands.handle)
         self._known: tuple[bytes, ...] = ()
+        self._refused: tuple[bytes, ...] = ()  # wrong files that were complained about
         self._witnesses: Sequence[Witness] = ()
 
     @property
@@ -139,8 +141,20 @@ class Daemon:
         waits = [asyncio.create_task(e.wait()) for e in (self.ending, self._changed)]
         await asyncio.wait(waits, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
         await _cancel(waits)
-        if _cluster_files(self._where.etc) != self._known:
+        found = _cluster_files(self._where.etc)
+        if found not in (self._known, self._refused) and self._usable(found):
             self._changed.set()
+
+    def _usable(self, found: tuple[bytes, ...]) -> bool:
+        """An edit that went wrong must not take this node out of its cluster."""
+        try:
+            load_node(self._where.etc)
+        except TwofoldError as e:
+            self._refused = found
+            if self._member is not None:
+                self._note(f"what was written is not used, the cluster goes on as before: {e}")
+                return False
+        return True
 
     async def _begin(self, node: NodeConfig) -> list[asyncio.Task[None]]:
         key = load_heartbeat_key(node.pki)
@@ -176,7 +190,12 @@ class Daemon:
         self._commands.member = Member(node, lifecycle, beats, control)
         members = tuple(n.name for n in node.cluster.nodes)
         self._local.use_cluster(lambda: (node.name, members), control)
+        self._configuration.changes.note_found("cluster.toml", "as it was found at start")
+        changes = self._configuration.changes
         tasks = [
+            asyncio.create_task(
+                self._kept("open changes", lambda: changes.run(lambda: configured(self._where.etc)))
+            ),
             asyncio.create_task(self._kept("heartbeats", link.run)),
             asyncio.create_task(self._kept("the beat", beats.run)),
             asyncio.create_task(self._kept("the look at the witnesses", arbitration.run)),

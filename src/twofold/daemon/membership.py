@@ -41,6 +41,7 @@ class Surroundings:
     """What the daemon lends: places, the other nodes, the modules' states, and its reload."""
 
     etc: Path
+    var: Path  # what this node remembers
     places: tuple[Path, ...]  # where this node keeps its own files
     control: Callable[[], ControlPort]
     state_of: Callable[[str], str]  # "STOP", "PRIM", ...; "STOP" for a module it does not run

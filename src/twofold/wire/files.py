@@ -1,7 +1,8 @@
 """A module's files as data: what travels between CLI and daemons when a module is applied.
 
 `{"module.toml": {"mode": 420, "content": BASE64}, "scripts/start": {...}}`. Only these two places
-exist in a module; any other path is refused before anything is written.
+exist in a module; any other path is refused before anything is written. A change of `cluster.toml`
+travels in the same form, as that one file alone.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def unpack(data: object) -> Files:
 
 
 def _check(files: Mapping[str, tuple[int, bytes]]) -> None:
+    if set(files) == {"cluster.toml"} and len(files["cluster.toml"][1]) <= BYTES_MAX:
+        return
     for path in files:
         if _PATH.fullmatch(path) is None:
             raise OperatorError(

@@ -21,7 +21,8 @@ the node's own fields plus `"node"` and `"reachable": true`; or `{"node", "reach
 | `reload` | | configuration is read again |
 | `cluster_state` `cluster_leave` `cluster_remove` | `node`, `force` | see daemon/configuration.py |
 | `module_add` `module_apply` `module_list` `module_show` `module_remove` | | the same |
-| `config_check` `config_diff` | `module` | the same |
+| `config_check` `config_apply` `config_history` `config_show` | `target` | see interfaces.md |
+| `config_diff` `config_rollback` `config_drift` | `target` | the same |
 
 An action only starts something: who wants to see its end follows `state` and `log` (`since` is the
 last entry's `id`). `at` is in seconds since 1970.

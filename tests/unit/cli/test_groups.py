@@ -58,12 +58,40 @@ def test_what_cannot_be_added_is_said(
 
 
 def test_apply_says_when_it_counts(daemon: Daemon, twofold: Run) -> None:
-    answer = {"module": "files", "nodes": ["a", "b"], "from_next_start": True}
+    late = {"text": "x (when the module next starts)", "when": "next_start"}
+    answer = {
+        "target": "files", "nodes": ["a", "b"], "version": 3, "later": [], "problems": [],
+        "dry_run": False, "effects": [{**late, "node": "a"}, {**late, "node": "b"}],
+    }  # fmt: skip
     daemon.answers["module_apply"] = answer
     code, out, _ = twofold("module", "apply", "files")
     assert code == 0
-    assert "applied on a and b" in out
-    assert "when it next starts" in out
+    assert "applied on a and b (version 3)" in out
+    assert out.count("when the module next starts") == 1
+    assert "twofold stopstart files -H '*'" in out
+    answer |= {"problems": ["no."], "dry_run": True}
+    code, out, _ = twofold("module", "apply", "files", "--dry-run")
+    assert (code, out) == (10, "no.\nfiles would be refused on a and b; nothing was changed.\n")
+
+
+def test_history_marks_the_current_one(daemon: Daemon, twofold: Run) -> None:
+    version = {"number": 2, "at": 0.0, "by": "root", "why": "slower", "node": "a",
+               "digest": "0123456789", "removed": False, "current": True}  # fmt: skip
+    daemon.answers["config_history"] = {
+        "target": "files", "edited": True, "versions": [{**version, "number": 1, "current": False},
+                                                        version]}  # fmt: skip
+    code, out, _ = twofold("config", "history", "files")
+    first, second, edited = out.splitlines()
+    assert (code, first[:5], second[:5]) == (0, "    1", "*   2")
+    assert second.endswith("root on a             slower")
+    assert "twofold config rollback files" in edited
+
+
+def test_drift_has_its_mend(daemon: Daemon, twofold: Run) -> None:
+    daemon.answers["config_drift"] = {"drift": [], "silent": []}
+    assert twofold("config", "drift")[0] == 0
+    daemon.answers["config_drift"]["drift"] = [{"text": "files differs", "mend": "do this"}]
+    assert twofold("config", "drift")[:2] == (10, "files differs.\n  → do this\n")
 
 
 def test_list_of_all_nodes_and_a_broken_module(daemon: Daemon, twofold: Run) -> None:
