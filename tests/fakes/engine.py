@@ -110,7 +110,7 @@ class FakeEngine:
                 m.become_primary(body["epoch"], body["alone"], body["first"], body["force"])
                 self.hang_up()
             case "become_secondary":
-                m.become_secondary(body["epoch"])
+                m.become_secondary(body["epoch"], body["follow"])
                 self.hang_up()
             case "continue_alone":
                 m.continue_alone(body["epoch"])
@@ -160,7 +160,7 @@ class FakeEngine:
     async def dial(self) -> None:
         while True:
             await asyncio.sleep(PING_S)
-            if self.model.role != "secondary" or self.flow is not None:
+            if not self.model.follows or self.flow is not None:
                 continue
             for address in self.config["peer_addresses"]:
                 host, _, port = address.rpartition(":")

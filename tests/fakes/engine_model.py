@@ -29,6 +29,7 @@ class EngineModel:
     peer_up_to_date: bool = False
     data: int = 0  # how many writes it has
     copied: bool = False  # this secondary's resync has ended since it was linked
+    follows: bool = False  # this secondary looks for its primary
 
     @property
     def up_to_date(self) -> bool:
@@ -38,12 +39,13 @@ class EngineModel:
     def start(self) -> None:
         if not self.running:
             self.running, self.role, self.linked, self.copied = True, "none", False, False
+            self.follows = False
 
     def crash(self) -> None:
         """A power cut: only the disk remains."""
         if self.running and self.role == "primary":
             self.write(clean=False)
-        self.running, self.role, self.linked = False, "none", False
+        self.running, self.role, self.linked, self.follows = False, "none", False, False
 
     def write(self, **changes: object) -> None:
         values = {**self.disk.__dict__, **changes}
@@ -68,6 +70,7 @@ class EngineModel:
             raise MirrorRefused("not_up_to_date", "the other node may have newer data")
         forks = d.blank or alone or (force and not self.up_to_date)
         self.role, self.linked, self.peer_up_to_date = "primary", False, False
+        self.follows = False
         self.write(
             role="primary", epoch=epoch, outdated=False, sync_target=False, clean=False, sole=alone
         )
@@ -78,11 +81,12 @@ class EngineModel:
         old = self.disk.current
         self.write(base=old, current=new_current(self.node), history=(old, *self.disk.history)[:8])
 
-    def become_secondary(self, epoch: int) -> None:
+    def become_secondary(self, epoch: int, follow: bool = True) -> None:
         self.fence(epoch)
         if self.role == "primary" and self.linked and self.peer_up_to_date:
             self.write(sole=False, base=self.disk.current)
         self.role, self.linked, self.peer_up_to_date, self.copied = "secondary", False, False, False
+        self.follows = follow
         self.write(role="secondary", epoch=epoch)
 
     def continue_alone(self, epoch: int) -> None:
@@ -103,7 +107,7 @@ class EngineModel:
         followed = self.linked and (self.role == "secondary" or self.peer_up_to_date)
         if followed and not abort:
             self.write(outdated=not self.disk.blank, sole=False)
-        self.running, self.role, self.linked = False, "none", False
+        self.running, self.role, self.linked, self.follows = False, "none", False, False
         self.write(clean=not abort)
 
     def link_down(self) -> None:

@@ -54,8 +54,8 @@ class Machine:
                 engine.start()
             case BecomePrimary(alone=alone, first=first, force=force, epoch=epoch):
                 engine.become_primary(epoch, alone, first, force)
-            case BecomeSecondary(epoch=epoch):
-                engine.become_secondary(epoch)
+            case BecomeSecondary(epoch=epoch, follow=follow):
+                engine.become_secondary(epoch, follow)
             case ContinueAlone(epoch=epoch):
                 engine.continue_alone(epoch)
             case Outdate(epoch=epoch):

@@ -253,7 +253,7 @@ class World:
         """One step of the link: find each other, or finish the copy."""
         a, b = self["a"].engine, self["b"].engine
         for p, s in ((a, b), (b, a)):
-            fits = p.role == "primary" and s.role == "secondary" and p.running and s.running
+            fits = p.role == "primary" and s.follows and p.running and s.running
             if not fits or not self.flow_passes:
                 continue
             if not s.linked:

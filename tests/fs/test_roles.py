@@ -332,3 +332,20 @@ def test_split_brain_is_seen_and_the_follower_gives_way(pair: Pair) -> None:
     pair.in_sync(pair.b)
     assert not (pair.a.tree / "a").exists()
     same(pair)
+
+
+def test_who_hands_over_to_stop_keeps_its_whole_copy(pair: Pair) -> None:
+    """Following who takes over alone would begin a resync, and the stop would cut it."""
+    pair.start()
+    (pair.a.tree / "file").write_text("handed over")
+    pair.a.command("become_secondary", epoch=pair.next_epoch(), follow=False)
+    pair.b.command("become_primary", epoch=pair.next_epoch(), alone=True)
+    (pair.b.tree / "file").write_text("newer")
+    time.sleep(1.0)  # several times what a follower takes to dial
+    status = pair.a.status()
+    assert (status["role"], status["link"]) == ("secondary", "down")
+    assert status["generation"]["sync_target"] is False
+    assert (pair.a.raw / "file").read_text() == "handed over"
+    pair.a.command("become_secondary", epoch=pair.epoch)  # asked for after all
+    pair.in_sync(pair.b)
+    assert (pair.a.raw / "file").read_text() == "newer"

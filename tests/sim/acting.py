@@ -47,8 +47,8 @@ def begin(host: Host, action: Action, done: Done) -> None:
         case BecomePrimary(alone=alone, force=force, first=first, epoch=epoch):
             fields = {"epoch": epoch, "alone": alone, "first": first, "force": force}
             _command(host, "become_primary", done, **fields)
-        case BecomeSecondary(epoch=epoch):
-            _command(host, "become_secondary", done, epoch=epoch)
+        case BecomeSecondary(epoch=epoch, follow=follow):
+            _command(host, "become_secondary", done, epoch=epoch, follow=follow)
         case ContinueAlone(epoch=epoch):
             _command(host, "continue_alone", done, epoch=epoch)
         case ClaimEpoch(epoch=epoch, bound_s=bound_s):

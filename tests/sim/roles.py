@@ -118,31 +118,33 @@ class SimEngine(Engine):
         if unheard and not force and not first:
             raise MirrorRefused("not_up_to_date", "the other node may have newer data")
 
-    def _become_secondary(self, done: Done, epoch: int) -> None:
+    def _become_secondary(self, done: Done, epoch: int, follow: bool) -> None:
         self._check_epoch(epoch)
 
-        def follow(error: TwofoldError | None) -> None:
+        def handed(error: TwofoldError | None) -> None:
             if error is None:
                 try:
                     self.change(epoch=epoch, role="secondary", clean=False)
-                    self._begin_to_follow()
+                    self._be_secondary(follow)
                 except TwofoldError as e:
                     error = e
             done(error)
 
         if self.role == "secondary":
             self.change(epoch=epoch)
+            if follow and self.follower is None:
+                self.follower = Follower(self)
             done(None)
         elif self.role == "primary":
-            self._hand_over(epoch, follow)
+            self._hand_over(epoch, handed)
         else:
-            follow(None)
+            handed(None)
 
-    def _begin_to_follow(self) -> None:
+    def _be_secondary(self, follow: bool) -> None:
         self.role, self.gate = "secondary", "refused"
         self.session, self.fork_due = 0, False
         self.parked.clear()
-        self.follower = Follower(self)
+        self.follower = Follower(self) if follow else None
 
     def _hand_over(self, epoch: int, done: Done) -> None:
         if self.gate == "open":

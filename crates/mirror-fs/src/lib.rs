@@ -25,6 +25,7 @@ pub mod engine;
 pub mod files;
 pub mod follower;
 mod forgotten;
+mod freeze;
 mod fuse;
 pub mod generation_json;
 mod identity;

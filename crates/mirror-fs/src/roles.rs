@@ -26,7 +26,7 @@ fn disk_failed(text: String) -> Refusal {
 }
 
 impl Engine {
-    fn check_epoch(&self, epoch: Epoch) -> Result<(), Refusal> {
+    pub(crate) fn check_epoch(&self, epoch: Epoch) -> Result<(), Refusal> {
         let seen = self.generation().epoch;
         if epoch < seen {
             let text = format!("the command is of epoch {epoch}, but epoch {seen} has begun");
@@ -113,13 +113,20 @@ impl Engine {
         Ok(())
     }
 
-    pub fn become_secondary(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
+    /// `follow: false` hands over and stands still. A node that is about to stop must not begin a
+    /// resync from who takes over: cut by the stop, it would leave a mixture in place of a copy.
+    pub fn become_secondary(self: &Arc<Self>, epoch: Epoch, follow: bool) -> Result<(), Refusal> {
         let _roles = self.roles.lock();
         self.check_epoch(epoch)?;
         let role = self.mode.read().role;
         match role {
             Role::Secondary => {
-                return self.record(|g| g.epoch = epoch).map_err(disk_failed);
+                self.record(|g| g.epoch = epoch).map_err(disk_failed)?;
+                let stands_still = self.follower.lock().is_none();
+                if follow && stands_still {
+                    *self.follower.lock() = Some(Follower::start(self.clone()));
+                }
+                return Ok(());
             }
             Role::Primary => self.hand_over(epoch)?,
             Role::None => {}
@@ -139,9 +146,11 @@ impl Engine {
         }
         self.fail_parked(libc::EROFS);
         self.drop_caches();
-        *self.follower.lock() = Some(Follower::start(self.clone()));
+        if follow {
+            *self.follower.lock() = Some(Follower::start(self.clone()));
+        }
         self.touch();
-        tracing::info!(epoch, "this node is secondary");
+        tracing::info!(epoch, follow, "this node is secondary");
         Ok(())
     }
 
@@ -265,30 +274,6 @@ impl Engine {
             g.sole = false;
         })
         .map_err(disk_failed)?;
-        self.touch();
-        Ok(())
-    }
-
-    pub fn freeze(&self, epoch: Epoch) -> Result<(), Refusal> {
-        self.check_epoch(epoch)?;
-        let mut mode = self.mode.write();
-        if mode.role == Role::Primary && mode.gate == Gate::Open {
-            mode.gate = Gate::Frozen("frozen by command");
-        }
-        drop(mode);
-        self.touch();
-        Ok(())
-    }
-
-    pub fn thaw(&self, epoch: Epoch) -> Result<(), Refusal> {
-        self.check_epoch(epoch)?;
-        {
-            let mut mode = self.mode.write();
-            if mode.gate == Gate::Frozen("frozen by command") {
-                mode.gate = Gate::Open;
-            }
-        }
-        self.release_parked();
         self.touch();
         Ok(())
     }

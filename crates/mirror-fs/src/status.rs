@@ -29,7 +29,9 @@ impl Commands for Control {
             Request::BecomePrimary { epoch, alone, first, force } => {
                 engine.become_primary(epoch, alone, first, force)?;
             }
-            Request::BecomeSecondary { epoch } => engine.become_secondary(epoch)?,
+            Request::BecomeSecondary { epoch, follow } => {
+                engine.become_secondary(epoch, follow)?;
+            }
             Request::ContinueAlone { epoch } => engine.continue_alone(epoch)?,
             Request::Outdate { epoch } => engine.outdate(epoch)?,
             Request::Freeze { epoch } => engine.freeze(epoch)?,

@@ -162,7 +162,7 @@ fn commands_reach_the_engine_as_they_were_meant() {
         asked[..12],
         [
             Request::BecomePrimary { epoch: 4, alone: true, first: false, force: false },
-            Request::BecomeSecondary { epoch: 5 },
+            Request::BecomeSecondary { epoch: 5, follow: true },
             Request::ContinueAlone { epoch: 6 },
             Request::Outdate { epoch: 7 },
             Request::Freeze { epoch: 8 },

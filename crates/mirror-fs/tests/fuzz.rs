@@ -144,7 +144,7 @@ fn fuzz_control_requests() {
     let real: Vec<Vec<u8>> = [
         json!({"id": 1, "command": "status"}),
         json!({"id": "x", "command": "become_primary", "epoch": 3, "alone": true, "force": false}),
-        json!({"id": 1, "command": "become_secondary", "epoch": 3}),
+        json!({"id": 1, "command": "become_secondary", "epoch": 3, "follow": false}),
         json!({"id": null, "command": "stop", "abort": true}),
         json!({"id": 1, "command": "reconcile", "theirs": generation_json::to_json(&mine)}),
         json!({"id": 1, "command": "faults", "plan": [{"effect": "write", "what": "kill"}]}),

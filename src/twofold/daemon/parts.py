@@ -93,8 +93,8 @@ async def perform(parts: Parts, action: Action, theirs: Generation | None, told:
                 "become_primary", epoch=epoch, alone=alone, first=first, force=force
             )
             await _refresh(engine, told)
-        case BecomeSecondary(epoch=epoch):
-            await engine.command("become_secondary", epoch=epoch)
+        case BecomeSecondary(epoch=epoch, follow=follow):
+            await engine.command("become_secondary", epoch=epoch, follow=follow)
             await _refresh(engine, told)
         case ContinueAlone(epoch=epoch):
             await engine.command("continue_alone", epoch=epoch)

@@ -25,7 +25,10 @@ class BecomePrimary:
 
 @dataclass(frozen=True)
 class BecomeSecondary:
+    """`follow=False`: hand over and stand still. Who is about to stop begins no resync."""
+
     epoch: int = 0
+    follow: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ def label(action: Action) -> str:
             words += ["forced"] if force else []
             words += ["first"] if first else []
             return f"become primary ({', '.join(words + _epoch(epoch))})"
-        case BecomeSecondary(epoch=epoch):
-            return "become secondary" + "".join(f" ({e})" for e in _epoch(epoch))
+        case BecomeSecondary(epoch=epoch, follow=follow):
+            words = _epoch(epoch) + ([] if follow else ["not following"])
+            return "become secondary" + (f" ({', '.join(words)})" if words else "")
         case ContinueAlone(epoch=epoch):
             return "continue alone" + "".join(f" ({e})" for e in _epoch(epoch))
         case Outdate(epoch=epoch):

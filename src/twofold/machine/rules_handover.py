@@ -29,6 +29,7 @@ WAIT, ALONE, PRIM, SECOND = State.WAIT, State.ALONE, State.PRIM, State.SECOND
 BOTH = (ALONE, PRIM)
 
 HAND_OVER = (StopApplication("primary"), ReleaseAddress(), BecomeSecondary())
+HAND_OVER_TO_STOP = (StopApplication("primary"), ReleaseAddress(), BecomeSecondary(follow=False))
 STOP_HERE = (StopApplication("primary"), StopApplication("both"), ReleaseAddress(), StopEngine())
 FORCE = (ReleaseAddress(), StopEngine(abort=True))
 RESTART = (StopApplication("primary"), StartApplication("both"), StartApplication("primary"))

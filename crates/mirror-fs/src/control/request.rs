@@ -18,8 +18,10 @@ pub enum Request {
         first: bool,
         force: bool,
     },
+    /// `follow: false`: hand over and stand still, because a stop comes next.
     BecomeSecondary {
         epoch: Epoch,
+        follow: bool,
     },
     ContinueAlone {
         epoch: Epoch,
@@ -115,6 +117,8 @@ enum Written {
     },
     BecomeSecondary {
         epoch: Epoch,
+        #[serde(default = "yes")]
+        follow: bool,
     },
     ContinueAlone {
         epoch: Epoch,
@@ -150,6 +154,10 @@ enum Written {
     },
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// Read one line. The id goes back with the answer, also with that of a request we cannot read.
 pub fn parse(line: &[u8]) -> (Value, Result<Asked, Refusal>) {
     let bad = |why: String| Refusal::new("bad_request", format!("The request is refused: {why}."));
@@ -173,7 +181,7 @@ fn understand(fields: Map<String, Value>) -> Result<Asked, String> {
         Written::BecomePrimary { epoch, alone, first, force } => {
             Request::BecomePrimary { epoch, alone, first, force }
         }
-        Written::BecomeSecondary { epoch } => Request::BecomeSecondary { epoch },
+        Written::BecomeSecondary { epoch, follow } => Request::BecomeSecondary { epoch, follow },
         Written::ContinueAlone { epoch } => Request::ContinueAlone { epoch },
         Written::Outdate { epoch } => Request::Outdate { epoch },
         Written::Freeze { epoch } => Request::Freeze { epoch },
