@@ -154,10 +154,10 @@ async def test_a_checker_counts_before_it_acts(tmp_path: Path) -> None:
     bench = Bench(tmp_path, (Watched(probe, 0.01, 2, "restart", None),))
     checking = Checking(bench.driver)
     async with running(bench):
+        await bench.driver.ask(PrimAsked(), 5)
+        bench.story.clear()
         task = asyncio.create_task(checking.run())
         try:
-            await bench.driver.ask(PrimAsked(), 5)
-            bench.story.clear()
             await bench.until(lambda: "start primary" in bench.story)
             assert not probe.answers, "the single failure before did not count"
         finally:
