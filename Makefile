@@ -13,7 +13,7 @@ CRATES := --workspace --exclude twofold-mirror-py
 # Inputs for each decoder in `make test-long`.
 FUZZ ?= 10000000
 
-.PHONY: help setup demo sim test test-long check bench fmt clean
+.PHONY: help setup package demo sim test test-long check bench fmt clean
 
 help: ## this list
 	@echo "Twofold: high availability on two ordinary servers. Words:"
@@ -21,6 +21,9 @@ help: ## this list
 
 setup: ## Debian packages, Python in .venv, Rust build; leaves .venv/bin/twofold
 	@scripts/setup.sh build
+
+package: ## the .deb for both servers, with everything it needs, in dist/
+	@packaging/build.sh
 
 demo: ## the main job in the lab: two nodes, a power cut, nothing lost
 	@scripts/setup.sh lab

@@ -92,7 +92,14 @@ def test_oldest_rust_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [*sorted((ROOT / "scripts").glob("*.sh")), ROOT / ".ci/run"], ids=str
+    "script",
+    [
+        *sorted((ROOT / "scripts").glob("*.sh")),
+        *(ROOT / "packaging" / name for name in ("build.sh", "completion.bash")),
+        *sorted((ROOT / "packaging/debian").iterdir()),
+        ROOT / ".ci/run",
+    ],
+    ids=str,
 )
 def test_scripts_parse(script: Path) -> None:
     run = subprocess.run(["bash", "-n", script], capture_output=True, text=True, timeout=10)
