@@ -163,8 +163,12 @@ class Changes:
     async def _tell_commit(
         self, node: NodeConfig, others: Sequence[str], version: Version
     ) -> list[str]:
-        body = {"command": "peer_commit", "target": version.target, "id": version.id,
-                "number": version.number}  # fmt: skip
+        body = {
+            "command": "peer_commit",
+            "target": version.target,
+            "change_id": version.id,  # `id` is the frame's own
+            "number": version.number,
+        }
         later: list[str] = []
         for name in others:
             try:
@@ -183,7 +187,7 @@ class Changes:
     async def _tell(
         self, node: NodeConfig, names: Sequence[str], command: str, version: Version
     ) -> None:
-        body = {"command": command, "target": version.target, "id": version.id}
+        body = {"command": command, "target": version.target, "change_id": version.id}
         told = [self._ask(node, n, body) for n in names]
         await asyncio.gather(*told, return_exceptions=True)
 
@@ -225,9 +229,9 @@ class Changes:
     async def _peer_commit(self, caller: str, body: Body) -> Answer:
         target = str(body.get("target"))
         kept = self._kept(target)
-        if kept is None or kept[0].id != str(body.get("id")):
+        if kept is None or kept[0].id != str(body.get("change_id")):
             last = self.history.last(target)
-            if last is not None and last.id == body.get("id"):
+            if last is not None and last.id == body.get("change_id"):
                 return {}  # told twice
             raise CommandRefused(f"the change of {target} is not kept here any more")
         await asyncio.to_thread(self._commit, replace(kept[0], number=int(body["number"])))
@@ -237,18 +241,18 @@ class Changes:
     async def _peer_abandon(self, caller: str, body: Body) -> Answer:
         target = str(body.get("target"))
         kept = self._kept(target)
-        if kept is not None and kept[0].id == str(body.get("id")):
+        if kept is not None and kept[0].id == str(body.get("change_id")):
             self._file(target).unlink(missing_ok=True)
         return {}
 
     async def _peer_undo(self, caller: str, body: Body) -> Answer:
-        await asyncio.to_thread(self._undo, str(body.get("target")), str(body.get("id")))
+        await asyncio.to_thread(self._undo, str(body.get("target")), str(body.get("change_id")))
         await self._reload()
         return {}
 
     async def _peer_outcome(self, caller: str, body: Body) -> Answer:
         """What became of a change that this node led?"""
-        wanted = str(body.get("id"))
+        wanted = str(body.get("change_id"))
         if wanted == self._leading:
             return {"outcome": "open"}
         for version in self.history.versions(str(body.get("target"))):
@@ -300,7 +304,7 @@ class Changes:
                 await self._settle(node, kept[0])
 
     async def _settle(self, node: NodeConfig, version: Version) -> None:
-        body = {"command": "peer_outcome", "target": version.target, "id": version.id}
+        body = {"command": "peer_outcome", "target": version.target, "change_id": version.id}
         if version.node not in {n.name for n in node.cluster.nodes}:
             answer: Body = {"outcome": "dropped"}
         else:

@@ -16,6 +16,7 @@ from twofold.daemon.configuration import Configuration
 from twofold.daemon.founding import found
 from twofold.daemon.membership import Surroundings, configured
 from twofold.errors import NodeUnreachable, TwofoldError
+from twofold.wire import lines
 from twofold.wire.files import pack
 
 TEXT = """
@@ -73,7 +74,10 @@ class Node:
             raise NodeUnreachable(f"{node} is silent")
         if self.other.fails_to_write and body["command"] == "peer_commit":
             raise TwofoldError("the disk is full")
-        return await self.other.commands.handle(self.name, body)
+        # Through the frame, as over the wire: it has keys of its own.
+        number, asked = lines.decode_request(lines.request(7, body))
+        answer = await self.other.commands.handle(self.name, asked)
+        return lines.decode_reply(lines.reply(number, answer), number)
 
     async def serve(
         self, handle: Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
