@@ -16,6 +16,7 @@ from twofold.cli import (
     journal,
     mirror,
     module,
+    packing,
     state,
     witness,
 )
@@ -60,6 +61,7 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(witness.app, name="witness")
 assert arbitration.app  # adds itself to cluster
 app.add_typer(module.app, name="module")
+packing.add_to(module.app)
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")
 if importlib.util.find_spec("twofold.cli.lab") is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import twofold
 from twofold.config.load import MODULE_FILE, module_files, nearest
 from twofold.errors import OperatorError
+from twofold.wire.packed import ARCHIVE_BYTES_MAX, SUFFIX, unpacked
 
 LIBRARY = Path(twofold.__file__).parent / "library"
 
@@ -39,8 +40,29 @@ def library() -> Iterator[LibraryModule]:
         )
 
 
+def read_archive(source: str) -> bytes:
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(ARCHIVE_BYTES_MAX + 1)
+    except OSError as e:
+        raise OperatorError(f"{source} cannot be read: {e.strerror}") from None
+
+
+def named(name: str) -> LibraryModule:
+    known = list(library())
+    for module in known:
+        if module.name == name:
+            return module
+    names = [m.name for m in known]
+    raise OperatorError(
+        f"the library has no module {name!r}", nearest(name, names) or f"It has {', '.join(names)}."
+    )
+
+
 def files_from(source: str) -> dict[str, tuple[int, bytes]]:
-    """The files of a library module, or of a directory when `source` looks like a path."""
+    """Of a library module; of a directory or packed module when `source` looks like a path."""
+    if source.endswith(SUFFIX) or ("/" in source and Path(source).is_file()):
+        return unpacked(read_archive(source), source)
     directory = Path(source) if "/" in source or source == "." else LIBRARY / source
     if not (directory / MODULE_FILE).is_file():
         if directory.parent == LIBRARY:

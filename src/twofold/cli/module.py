@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from twofold.cli.config import DryRun, Why, print_applied
-from twofold.cli.output import EXIT_OPERATOR, console, print_json
+from twofold.cli.output import EXIT_OPERATOR, console
 from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
 from twofold.client import Client
 from twofold.errors import OperatorError
@@ -28,13 +28,20 @@ def add(
     source: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="SOURCE", help="Library module or directory; default MODULE."
+            "--from",
+            metavar="SOURCE",
+            help="Library module, directory, packed module; default MODULE.",
         ),
     ] = None,
     values: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a new module on all nodes, then put it there. It is not started."""
+    """Check a new module on all nodes, then put it there. It is not started.
+
+    Example: twofold module add mariadb --set address=10.0.0.100/24
+
+    Example: twofold module add shop --from ./shop.module.tar.gz
+    """
     from twofold.cli.library import files_from
     from twofold.wire.files import pack
 
@@ -165,23 +172,6 @@ def remove(
         [answer],
         lambda a: print(f"Module {a['module']} is removed from {' and '.join(a['nodes'])}."),
     )
-
-
-@app.command()
-def library(context: typer.Context, as_json: AsJson = False) -> None:
-    """The modules that come with Twofold, and their variables."""
-    from twofold.cli.library import library as modules
-
-    session = Session.of(context, None, as_json)
-    if session.as_json:
-        print_json([vars(m) for m in modules()])
-        return
-    screen = console()
-    for m in modules():
-        screen.print(f"[bold]{m.name}[/]  {m.description}")
-        for name, (default, text) in m.variables.items():
-            must = "must be given" if default is None else f"default {default}"
-            screen.print(f"    --set {name}=…  {text} ([dim]{must}[/])")
 
 
 def assignments(texts: list[str]) -> dict[str, str]:

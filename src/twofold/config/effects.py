@@ -103,7 +103,8 @@ def _module_keys(files: Files | None, name: str) -> dict[str, Any]:
         return {}
     raw = parse_toml(files["module.toml"][1].decode("utf-8", "replace"), "module.toml")
     values = {"module": name, **_values(raw.get("variables"))}
-    keys = dict(flattened(substitute(raw, values)[0]))
+    keys = dict(flattened({**substitute(raw, values)[0], "variables": values}))
+    keys.pop("variables.module", None)
     for path, (mode, content) in files.items():
         if path != "module.toml":
             keys[f"{SCRIPTS}.{path.removeprefix('scripts/')}"] = _brief(mode, content)
