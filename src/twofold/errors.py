@@ -10,6 +10,7 @@
     |   `-- PeerRefused
     |-- MachineError         this machine: disk, network, missing kernel feature
     |   |-- MissingRequirement
+    |   |-- ProbeNotMade       a checker could not ask; says nothing about what it asks
     |   |-- MirrorFailed
     |   `-- MirrorRefused
     |-- ApplicationError     the module's own services and scripts
@@ -71,6 +72,10 @@ class MachineError(TwofoldError):
 
 class MissingRequirement(MachineError):
     code = "missing_requirement"
+
+
+class ProbeNotMade(MachineError):
+    code = "probe_not_made"
 
 
 class MirrorFailed(MachineError):

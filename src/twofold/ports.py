@@ -43,6 +43,10 @@ class AddressPort(Protocol):
 
     async def held(self) -> Sequence[HeldAddress]: ...
 
+    async def look(self, ip: str | None) -> Verdict:
+        """Whether `ip` (None: each) is here, can be used, and nobody else answers for it."""
+        ...
+
 
 @dataclass(frozen=True)
 class ServiceStatus:

@@ -104,6 +104,9 @@ class Address:
     async def held(self) -> Sequence[HeldAddress]:
         return [HeldAddress("10.0.0.100/24", "lan", self.is_held)]
 
+    async def look(self, ip: str | None) -> Verdict:
+        return Verdict(self.is_held, "it is here" if self.is_held else "it is not here")
+
 
 class Probe:
     """A checker that answers what it is told."""

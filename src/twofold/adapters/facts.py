@@ -6,14 +6,16 @@ import ctypes
 import errno
 import os
 import pwd
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
 
-from twofold.config.check import Facts
 from twofold.config.load import Module
+from twofold.config.programs import PROGRAMS
+from twofold.config.question import Facts
 
 _INTERFACES_IGNORED = ("lo",)
 _AT_FDCWD = -100
@@ -25,6 +27,7 @@ def gather(module: Module, places: tuple[Path, ...]) -> Facts:
     replication = module.config.replication
     wanted = replication.directories if replication else ()
     users = {s.user for s in module.config.services if s.user is not None}
+    users |= {c.run_as for c in module.config.checkers if c.run_as is not None}
     return Facts(
         directories={d: _real_directory(d) for d in wanted},
         networks=interface_networks(),
@@ -32,6 +35,7 @@ def gather(module: Module, places: tuple[Path, ...]) -> Facts:
         scripts=_executables(module.scripts),
         reserved=(*(str(p) for p in places), sys.prefix),
         has_systemd=Path("/run/systemd/system").is_dir(),
+        programs=frozenset(p for p in PROGRAMS if shutil.which(p) is not None),
         without_handles=frozenset(d for d in wanted if _gives_no_handles(d)),
     )
 

@@ -9,43 +9,17 @@ before anything is written anywhere. Each rule is one small generator of problem
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 
-from twofold.config.load import Module, NodeConfig, nearest
+from twofold.config.check_checkers import CHECKER_RULES
+from twofold.config.load import Module, NodeConfig
 from twofold.config.problem import Problem
+from twofold.config.question import Facts, Question
 
 PORTS_OF_TWOFOLD = range(9010, 9013)
 FIRST_PORT = 9100
 NODES_OF_A_MIRROR = 2
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What this machine has, as far as a module's configuration names it."""
-
-    directories: Mapping[str, str | None]  # path -> its real path; None when it is no directory
-    networks: Mapping[str, tuple[str, ...]]  # interface -> "10.0.0.1/24", ...
-    users: frozenset[str]
-    scripts: frozenset[str]  # executables under the module's scripts/
-    reserved: tuple[str, ...]  # where Twofold itself keeps things
-    has_systemd: bool
-    without_handles: frozenset[str] = frozenset()  # directories on a file system without stable ids
-
-
-@dataclass(frozen=True)
-class Question:
-    """Everything a rule may look at."""
-
-    module: Module
-    others: Sequence[Module]
-    node: NodeConfig
-    facts: Facts
-
-    @property
-    def on_node(self) -> str:
-        return f"on node {self.node.name}"
 
 
 def check_module(
@@ -323,26 +297,6 @@ def _services(q: Question) -> Iterator[Problem]:
             )
 
 
-def _checkers(q: Question) -> Iterator[Problem]:
-    names = [s.name for s in q.module.config.services]
-    checkers = q.module.config.checkers
-    for i, checker in enumerate(checkers):
-        if checker.name in [c.name for c in checkers[:i]]:
-            yield Problem(
-                ("checker", i, "name"),
-                f"two checkers have the name {checker.name!r}",
-                "Give each its own name.",
-            )
-        if checker.service is not None and checker.service not in names:
-            known = f"Services are {', '.join(names)}." if names else "Add the service first."
-            yield Problem(
-                ("checker", i, "service"),
-                f"checker {checker.name!r} watches service {checker.service!r}, "
-                "which the module does not have",
-                nearest(checker.service, names) or known,
-            )
-
-
 RULES: tuple[Callable[[Question], Iterator[Problem]], ...] = (
     _kind,
     _replication,
@@ -350,5 +304,5 @@ RULES: tuple[Callable[[Question], Iterator[Problem]], ...] = (
     _require,
     _addresses,
     _services,
-    _checkers,
+    *CHECKER_RULES,
 )

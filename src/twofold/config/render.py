@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from twofold.config.load import nearest, parse_toml
 from twofold.config.schema import ClusterConfig, ModuleConfig, NodeFile
 from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
+from twofold.config.schema_checkers import KINDS, Checker
 from twofold.config.units import format_duration, format_size
 from twofold.errors import ConfigError
 
@@ -181,6 +182,19 @@ def _sections(model: type[BaseModel]) -> Iterator[str]:
             yield from ("", f"### `[[{key}]]`" if many else f"### `[{key}]`", "")
             yield from (" ".join((section.__doc__ or "").split()), "")
             yield from _table(list(fields_of(section)))
+            yield from _kinds() if section is Checker else ()
+
+
+def _kinds() -> Iterator[str]:
+    """Which keys each kind of checker has."""
+    yield from (
+        "",
+        "| kind | needs | may have | interval | timeout |",
+        "| --- | --- | --- | --- | --- |",
+    )
+    for kind, keys in KINDS.items():
+        needs, may = (", ".join(f"`{k}`" for k in some) for some in (keys.needs, keys.may))
+        yield f"| `{kind}` | {needs} | {may} | `{keys.interval}` | `{keys.timeout}` |"
 
 
 def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -213,11 +227,15 @@ def type_text(field: FieldInfo) -> str:
     inner = [_bare(a) for a in get_args(kind) if a is not type(None)]
     if get_origin(kind) is Literal:
         return ", ".join(f"`{v}`" for v in get_args(kind))
+    if Literal in (get_origin(k) for k in inner):
+        return ", ".join(f"`{v}`" for v in get_args(inner[0]))
     text = str(kind)
     if "parse_duration" in text or "(ms|s|min|h|d)" in f"{schema}{text}":
         return "duration"
     if "parse_size" in text or "KMGT" in f"{schema}{text}":
         return "size"
+    if get_origin(kind) is tuple and _bare(get_args(kind)[0]) is int:
+        return "list of numbers"
     if get_origin(kind) is tuple or any(get_origin(a) is tuple for a in inner):
         return "list of texts"
     if get_origin(kind) is dict:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, model_validator
 
 from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
+from twofold.config.schema_checkers import Checker
 from twofold.config.values import Duration, HostPort, Ip, IpWithPrefix, Name, Section, Size
 
 _VARIABLE_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -108,8 +109,6 @@ class NodeFile(Section):
 Arbitration = Literal["none", "ping", "witness"]
 ModuleKind = Literal["mirror", "farm", "light"]
 Side = Literal["primary", "both", "second"]
-CheckerKind = Literal["process", "tcp"]
-CheckerAction = Literal["restart", "failover", "stop", "wait", "none"]
 
 
 class ModuleSection(Section):
@@ -243,28 +242,6 @@ class Service(Section):
                 f"service {self.name!r}: the program must be an absolute path, "
                 f"{self.command[0]!r} is not"
             )
-        return self
-
-
-class Checker(Section):
-    """A probe on the node that serves."""
-
-    name: Name = Field(description="Unique in the module")
-    kind: CheckerKind = Field(description="process: a service's process; tcp: a connection")
-    address: HostPort | None = Field(None, description="tcp: HOST:PORT to connect to")
-    service: Name | None = Field(None, description="process: the service's name")
-    interval_s: Duration = Field(2.0, alias="interval", description="Time between two probes")
-    timeout_s: Duration = Field(2.0, alias="timeout", description="Bound of one probe")
-    failures: StrictInt = Field(2, ge=1, le=100, description="Failures in a row that count")
-    action: CheckerAction = Field("restart", description="What a failure leads to")
-
-    @model_validator(mode="after")
-    def _target_of_its_kind(self) -> Checker:
-        needed, other = ("address", "service") if self.kind == "tcp" else ("service", "address")
-        if getattr(self, needed) is None:
-            raise ValueError(f"checker {self.name!r} of kind {self.kind} needs the key {needed}")
-        if getattr(self, other) is not None:
-            raise ValueError(f"checker {self.name!r} of kind {self.kind} has no use for {other}")
         return self
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import shlex
@@ -24,7 +25,7 @@ from pathlib import Path
 from twofold.adapters.address import VirtualAddresses
 from twofold.adapters.arbiter import make_arbiter, make_witnesses
 from twofold.adapters.arbiter.witnesses import Witness
-from twofold.adapters.checkers import make_checker
+from twofold.adapters.checkers import Target, make_checker
 from twofold.adapters.clock import Clock
 from twofold.adapters.control_channel import ControlChannel
 from twofold.adapters.local_socket import LocalSocket
@@ -47,7 +48,8 @@ from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Entry, Journal
 from twofold.daemon.lifecycle import Lifecycle, mirror_config
 from twofold.daemon.membership import Surroundings, configured
-from twofold.daemon.parts import Parts, Watched
+from twofold.daemon.neighbours import Neighbours
+from twofold.daemon.parts import Parts, watched
 from twofold.errors import CommandRefused, TwofoldError
 from twofold.ports import ControlPort
 from twofold.wire import heartbeat
@@ -76,6 +78,7 @@ class Daemon:
             reload=self._reload,
             running=lambda name: self._lifecycle().module_of(name) if self._member else None,
         )
+        self._neighbours = Neighbours(around.state_of, self._control)
         self._configuration = Configuration(around)
         self._commands = Commands(where.etc, self._journal, self._configuration)
         self._local = LocalSocket(where.socket, self._commands.handle)
@@ -252,21 +255,22 @@ class Daemon:
             scripts=module.scripts,
             facts=facts,
         )
-        checkers = tuple(
-            Watched(
-                make_checker(checker, application),
-                checker.interval_s,
-                checker.failures,
-                checker.action,
-                checker.service if checker.kind == "process" else None,
-            )
-            for checker in module.config.checkers
-        )
         mirror_config(node, module, self._where)  # a mistake is said now, not at the first start
         engine = MirrorProcess(
             _engine_command(), run, lambda: mirror_config(node, module, self._where)
         )
         address = VirtualAddresses(module.config.addresses, others)
+        target = Target(
+            application,
+            address,
+            directories=module.config.replication.directories if module.config.replication else (),
+            scripts=module.scripts,
+            variables=lambda: {
+                "TWOFOLD_MODULE": module.name, "TWOFOLD_NODE": node.name, **facts()
+            },
+            module_states=functools.partial(self._neighbours.states, node),
+        )  # fmt: skip
+        checkers = tuple(watched(c, make_checker(c, target)) for c in module.config.checkers)
 
         async def close() -> None:
             await engine.close()

@@ -1,60 +1,135 @@
-"""Asks a module's checkers while it serves; a verdict that counts becomes an event.
+"""Asks a module's checkers where they are to be asked; a verdict that counts becomes an event.
 
 Nothing is asked while the application is being started or stopped, and every start begins with
-clean tallies: what failed before a restart says nothing about what runs after it.
+clean tallies: what failed before a restart says nothing about what runs after it. A probe that
+could not be made (`ProbeNotMade`, or a bug of ours) says nothing about what it asks, so it leaves
+the tally as it is. Each checker is a task that waits for its own probe only.
+
+On the node that serves, a failure has the consequence that its `action` says. On the secondary it
+is an alarm, once for each spell of failure. A checker that comes and goes is an alarm too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from twofold.daemon.driver import ModuleDriver
 from twofold.daemon.parts import Watched
+from twofold.errors import ProbeNotMade
 from twofold.machine.events import CheckerTripped
-from twofold.machine.model import SERVING
+from twofold.machine.model import SERVING, State
 from twofold.machine.verdicts import Tally, count
 
+HISTORY_MAX = 20
+Note = Callable[[str, str], None]
 log = logging.getLogger("twofold.checking")
 
 
-class Checking:
-    """`tallies` is what `twofold state` shows."""
+@dataclass(frozen=True)
+class Change:
+    """A verdict that was not the one before."""
 
-    def __init__(self, driver: ModuleDriver) -> None:
+    at: float  # seconds since 1970
+    ok: bool
+    text: str
+
+
+@dataclass
+class Asked:
+    """One checker: what it says now, and the last changes of its verdict, newest last."""
+
+    watched: Watched
+    tally: Tally
+    history: deque[Change] = field(default_factory=lambda: deque[Change](maxlen=HISTORY_MAX))
+    said: bool = True  # on the secondary: the last verdict that was written down
+
+
+def _unsaid(severity: str, sentence: str) -> None:
+    """Nobody keeps the journal."""
+
+
+class Checking:
+    """`note(severity, sentence)` writes into the journal."""
+
+    def __init__(self, driver: ModuleDriver, note: Note = _unsaid) -> None:
         self._driver = driver
-        self.tallies: dict[str, Tally] = {}
+        self._note = note
+        self.asked = {
+            w.port.name: Asked(w, Tally(w.failures, w.successes)) for w in driver.parts.checkers
+        }
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """What `twofold state` shows."""
+        return {name: asked.tally for name, asked in self.asked.items()}
+
+    def is_off(self, name: str) -> bool:
+        return self._driver.is_off(name)
 
     async def run(self) -> None:
         """All checkers of the module, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for watched in self._driver.parts.checkers:
-                group.create_task(self._watch(watched))
+            for asked in self.asked.values():
+                group.create_task(self._watch(asked))
 
-    def _active(self) -> bool:
+    def _active(self, watched: Watched) -> bool:
         view = self._driver.view
-        return view.state in SERVING and view.job is None
+        if view.job is not None or self.is_off(watched.port.name):
+            return False
+        if view.state in SERVING:
+            return watched.side in ("primary", "both")
+        return view.state is State.SECOND and watched.side in ("second", "both")
 
-    async def _watch(self, watched: Watched) -> None:
-        name = watched.port.name
-        fresh = Tally(watched.failures)
-        tally = self.tallies[name] = fresh
+    async def _watch(self, asked: Asked) -> None:
+        watched = asked.watched
         while True:
             await asyncio.sleep(watched.interval_s)
-            if not self._active():
-                tally = self.tallies[name] = fresh
-                continue
-            tally = await self._probe(watched, tally)
-            if not self._active():
-                tally = fresh
-            self.tallies[name] = tally
-            if tally.tripped:
-                self._driver.post(CheckerTripped(name, watched.action, tally.text))
+            if self._active(watched):
+                await self._ask(asked)
+            if not self._active(watched):
+                asked.tally, asked.said = Tally(watched.failures, watched.successes), True
 
-    async def _probe(self, watched: Watched, tally: Tally) -> Tally:
+    async def _ask(self, asked: Asked) -> None:
+        name, before = asked.watched.port.name, asked.tally
         try:
-            verdict = await watched.port.probe()
+            verdict = await asked.watched.port.probe()
+        except ProbeNotMade as e:
+            asked.tally = replace(before, text=f"could not be asked: {e}", tripped=False)
+            return
         except Exception as e:  # a checker's bug must not look like a failing application
-            log.exception("checker %s has a bug", watched.port.name)
-            return count(tally, True, f"could not be asked: {type(e).__name__}")
-        return count(tally, verdict.ok, verdict.text)
+            log.exception("checker %s has a bug", name)
+            told = f"could not be asked: {type(e).__name__}"
+            asked.tally = replace(before, text=told, tripped=False)
+            return
+        if not self._active(asked.watched):
+            return
+        tally = asked.tally = count(before, verdict.ok, verdict.text)
+        if tally.ok is not None and (not asked.history or asked.history[-1].ok != tally.ok):
+            asked.history.append(Change(self._driver.wall_s(), tally.ok, tally.text))
+        if tally.unsteady and not before.unsteady:
+            self._note(
+                "alarm",
+                f"checker {name} comes and goes ({tally.text}); "
+                "it takes twice as many probes to count until it is steady again",
+            )
+        self._follow(asked, tally)
+
+    def _follow(self, asked: Asked, tally: Tally) -> None:
+        """What a verdict leads to."""
+        name, view = asked.watched.port.name, self._driver.view
+        if view.state in SERVING:
+            if tally.tripped:
+                self._driver.post(CheckerTripped(name, asked.watched.action, tally.text))
+            return
+        if tally.ok is None or tally.ok == asked.said:
+            return
+        asked.said = tally.ok
+        node = view.settings.node
+        if tally.ok:
+            self._note("info", f"checker {name} is well again on {node}: {tally.text}")
+        else:
+            self._note("alarm", f"checker {name} failed on {node}, the secondary ({tally.text})")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.config.load import NodeConfig, nearest
-from twofold.daemon import rescues, verification
+from twofold.daemon import rescues, resources, verification
 from twofold.daemon.configuration import Configuration
 from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Journal
@@ -81,6 +81,7 @@ class Commands:
             "reload": self._reload,
             "shutdown": self._shutdown,
             "peer_heartbeat": self._peer_heartbeat,
+            "peer_module_state": self._peer_module_state,
         }
 
     async def handle(self, caller: str, body: Body) -> Mapping[str, Any]:
@@ -180,6 +181,10 @@ class Commands:
         member.heartbeats.hear("", datagram)
         return {}
 
+    async def _peer_module_state(self, caller: str, body: Body) -> dict[str, Any]:
+        """For a checker of kind `module` on another node."""
+        return {"state": self._here().lifecycle.state_of(str(body.get("module")))}
+
     async def _rescue(self, caller: str, body: Body) -> dict[str, Any]:
         driver = self._module(body).driver
         return await rescues.asked(driver.parts.rescues, driver.status, body)
@@ -236,10 +241,7 @@ class Commands:
             "reachable": True,
             "addresses": await _addresses(running),
             "services": await _services(running),
-            "checkers": [
-                {"name": name, "ok": tally.ok, "text": tally.text}
-                for name, tally in running.checking.tallies.items()
-            ],
+            "checkers": resources.verdicts(running.checking),
             "peer": {
                 "node": view.settings.peer,
                 "heard": peer_heard(view),

@@ -77,6 +77,7 @@ class ModuleDriver:
         self._engine_before: Engine | None = None
         self.found = False
         self.digest = digest
+        self.checkers_off: frozenset[str] = frozenset()  # switched off by a person; "*" is all
         self._clock = clock
         self._journal = journal
         self._state_file = state_file
@@ -99,6 +100,12 @@ class ModuleDriver:
 
     def now_s(self) -> float:
         return self._clock.monotonic_s()
+
+    def wall_s(self) -> float:
+        return self._clock.wall_s()
+
+    def is_off(self, checker: str) -> bool:
+        return not self.checkers_off.isdisjoint((checker, "*"))
 
     def post(self, event: Event | Ended) -> None:
         try:
@@ -284,6 +291,9 @@ class ModuleDriver:
     def _hear_exit(self, service: str, why: str) -> None:
         checker = self._exits.get(service)
         if checker is not None:
-            self.post(CheckerTripped(checker.port.name, checker.action, why))
+            off = self.is_off(checker.port.name)
+            self.post(CheckerTripped(checker.port.name, "none" if off else checker.action, why))
+        elif self.is_off(service):
+            self.post(CheckerTripped(service, "none", why))
         else:
             self.post(ServiceExited(service, why))

@@ -157,7 +157,7 @@ class Lifecycle:
             on_report=self._on_report,
             digest=module.digest,
         )
-        checking = Checking(driver)
+        checking = Checking(driver, lambda s, text: self._note(module.name, text, s))
         tasks = (
             asyncio.create_task(self._life(driver)),
             asyncio.create_task(checking.run()),
@@ -211,8 +211,8 @@ class Lifecycle:
         for name in list(self.running):
             await self._drop(name)
 
-    def _note(self, module: str, sentence: str) -> None:
-        self._journal.write(Entry(self._clock.wall_s(), module, "alarm", sentence))
+    def _note(self, module: str, sentence: str, severity: str = "alarm") -> None:
+        self._journal.write(Entry(self._clock.wall_s(), module, severity, sentence))
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twofold.config.schema_checkers import Checker
 from twofold.errors import MirrorFailed
 from twofold.machine.actions import (
     Action,
@@ -59,6 +60,22 @@ class Watched:
     failures: int
     action: str
     service: str | None  # of a process checker
+    kind: str = ""
+    successes: int = 1
+    side: str = "primary"  # primary, second or both: where it is asked
+
+
+def watched(checker: Checker, port: CheckerPort) -> Watched:
+    return Watched(
+        port,
+        checker.interval_s,
+        checker.failures,
+        checker.action,
+        checker.service if checker.kind == "process" else None,
+        checker.kind,
+        checker.successes,
+        checker.side,
+    )
 
 
 @dataclass(frozen=True)

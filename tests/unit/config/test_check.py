@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from twofold.config.check import Facts, check_module, next_port
+from twofold.config.check import check_module, next_port
 from twofold.config.load import Module, NodeConfig, parse_cluster, parse_module
 from twofold.config.problem import located
+from twofold.config.question import Facts
 
 CLUSTER = parse_cluster("""
 [cluster]

@@ -109,7 +109,10 @@ def test_a_described_variable_needs_a_value_or_a_default() -> None:
         (('"5s"', "5"), "line 12, column 1: start_timeout: 5 is not a duration"),
         (('"5s"', '"5 sec"'), "start_timeout: '5 sec' has an unknown unit 'sec'"),
         (("= 9100", "= 80"), "line 6, column 1: port"),
-        (('kind = "tcp"', 'kind = "http"'), "kind cannot be 'http'. Possible are 'process' or"),
+        (
+            ('kind = "tcp"', 'kind = "web"'),
+            "kind cannot be 'web'. Possible are 'process',",
+        ),
         (("${address}", "${adress}"), "line 8, column 1: there is no variable 'adress'. Did you"),
         (('"fd00::1/64"', '"fd00::1"'), "is not an IP address with its prefix"),
         (("[[service]]", "[[service]"), "module.toml line 9, column 10: not valid TOML"),

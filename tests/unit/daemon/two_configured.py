@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from twofold.adapters import facts
-from twofold.config.check import Facts
 from twofold.config.load import Module, load_module, module_names, parse_cluster
+from twofold.config.question import Facts
 from twofold.config.render import cluster_toml
 from twofold.daemon.configuration import Configuration
 from twofold.daemon.founding import found

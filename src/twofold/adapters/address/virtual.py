@@ -20,12 +20,13 @@ from collections.abc import Sequence
 
 from twofold.adapters.address import announce as announcing
 from twofold.adapters.address import links as linking
+from twofold.adapters.address import looking
 from twofold.adapters.address.connections import end_connections
 from twofold.adapters.address.duplicate import who_has
 from twofold.adapters.address.links import Ip, Link, Place
 from twofold.config.schema import Address
 from twofold.errors import AddressInUse, MachineError
-from twofold.ports import HeldAddress
+from twofold.ports import HeldAddress, Verdict
 from twofold.wire.neighbour import mac_text
 
 _LOG = logging.getLogger("twofold.address")
@@ -82,6 +83,17 @@ class VirtualAddresses:
             at = linking.holder(links, wanted.ip)
             found.append(HeldAddress(str(wanted), at[0].name if at else interface, at is not None))
         return tuple(found)
+
+    async def look(self, ip: str | None) -> Verdict:
+        """Whether `ip` (None: each) is here, can be used, and nobody else answers for it."""
+        wanted = [
+            address
+            for address in await self.held()
+            if ip in (None, str(ipaddress.ip_interface(address.ip).ip))
+        ]
+        if not wanted:
+            return Verdict(False, f"the module has no virtual address {ip or 'at all'}")
+        return await looking.look(wanted)
 
     async def close(self) -> None:
         """Stop watching and announcing; the addresses stay where they are."""

@@ -8,20 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twofold.adapters.checkers.address import AddressChecker
+from twofold.adapters.checkers.file_system import DiskChecker, MountChecker
+from twofold.adapters.checkers.http import HttpChecker
+from twofold.adapters.checkers.interface import InterfaceChecker
+from twofold.adapters.checkers.module import ModuleChecker
+from twofold.adapters.checkers.ping import PingChecker
 from twofold.adapters.checkers.process import ProcessChecker
+from twofold.adapters.checkers.script import ScriptChecker
+from twofold.adapters.checkers.sql import SqlChecker
+from twofold.adapters.checkers.systemd import SystemdChecker
+from twofold.adapters.checkers.target import Target
 from twofold.adapters.checkers.tcp import TcpChecker
-from twofold.config.schema import Checker, CheckerKind
-from twofold.ports import ApplicationPort, CheckerPort
+from twofold.config.schema_checkers import Checker, CheckerKind
+from twofold.ports import CheckerPort
 
-_KINDS: dict[CheckerKind, Callable[[Checker, ApplicationPort], CheckerPort]] = {
+_KINDS: dict[CheckerKind, Callable[[Checker, Target], CheckerPort]] = {
     "process": ProcessChecker,
-    "tcp": lambda checker, application: TcpChecker(checker),
+    "systemd": SystemdChecker,
+    "tcp": TcpChecker,
+    "http": HttpChecker,
+    "ping": PingChecker,
+    "interface": InterfaceChecker,
+    "address": AddressChecker,
+    "mount": MountChecker,
+    "disk": DiskChecker,
+    "sql": SqlChecker,
+    "script": ScriptChecker,
+    "module": ModuleChecker,
 }
 
 
-def make_checker(checker: Checker, application: ApplicationPort) -> CheckerPort:
-    """The probe of one [[checker]]; `application` is the same module's."""
-    return _KINDS[checker.kind](checker, application)
+def make_checker(checker: Checker, target: Target) -> CheckerPort:
+    """The probe of one [[checker]] of the module that `target` tells of."""
+    return _KINDS[checker.kind](checker, target)
 
 
-__all__ = ["make_checker"]
+__all__ = ["Target", "make_checker"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from twofold.config.schema import Checker
+from twofold.adapters.checkers.target import Target
+from twofold.config.schema_checkers import Checker
 from twofold.errors import TwofoldError
-from twofold.ports import ApplicationPort, Verdict
+from twofold.ports import Verdict
 
 
 class ProcessChecker:
-    def __init__(self, checker: Checker, application: ApplicationPort) -> None:
+    def __init__(self, checker: Checker, target: Target) -> None:
         self.name = checker.name
-        self._checker, self._application = checker, application
+        self._checker, self._application = checker, target.application
 
     async def probe(self) -> Verdict:
         service = self._checker.service

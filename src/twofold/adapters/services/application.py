@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twofold.adapters.services import output, records
+from twofold.adapters.services import records
 from twofold.adapters.services.driver import Driver, Told
 from twofold.adapters.services.place import Place
 from twofold.adapters.services.scripts import ModuleScripts, ScriptPair
@@ -24,6 +24,7 @@ from twofold.adapters.services.systemd_unit import SystemdUnit
 from twofold.config.schema import Service
 from twofold.errors import BrokenInvariant, StartFailed, StopFailed
 from twofold.ports import ServiceStatus
+from twofold.system import output
 from twofold.wire.service_record import ServiceRecord, SideState
 
 _SCRIPTS = {

@@ -17,12 +17,13 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from twofold.adapters.services import child, family, output, records
-from twofold.adapters.services.child import Ended, Launch
+from twofold.adapters.services import family, records
 from twofold.adapters.services.place import Place
 from twofold.config.schema import Service
 from twofold.errors import ApplicationError, StartFailed, StopFailed
 from twofold.ports import ServiceStatus
+from twofold.system import child, output
+from twofold.system.child import Ended, Launch
 from twofold.wire.service_record import ServiceRecord
 
 MODULE_SCRIPT_BOUND_S = 120.0

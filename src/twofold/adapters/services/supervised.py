@@ -16,14 +16,15 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from twofold.adapters.services import child, control_group, family, output, records
-from twofold.adapters.services.child import Child, Ended, Launch
+from twofold.adapters.services import control_group, family, records
 from twofold.adapters.services.driver import Told
 from twofold.adapters.services.place import Place
 from twofold.config.schema import Service
 from twofold.config.values import split_host_port
 from twofold.errors import StartFailed, StopFailed
 from twofold.ports import ServiceStatus
+from twofold.system import child, output
+from twofold.system.child import Child, Ended, Launch
 from twofold.wire.service_record import ServiceRecord
 
 SETTLE_S = 0.2  # without `ready`, a process that lives this long counts as started

@@ -10,47 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from dataclasses import dataclass
 
-from twofold.adapters.services import family, output, records
-from twofold.adapters.services.child import Launch
+from twofold.adapters.services import family, records
 from twofold.adapters.services.driver import Told
 from twofold.adapters.services.place import Place
 from twofold.adapters.services.scripts import Outcome, run_bounded
 from twofold.config.schema import Service
 from twofold.errors import StartFailed, StopFailed
 from twofold.ports import ServiceStatus
+from twofold.system import output
+from twofold.system.child import Launch
+from twofold.system.systemctl import UnitState, read_show
 from twofold.wire.service_record import ServiceRecord
 
 _LOOK_EVERY_S = 2.0
 _SHOW_BOUND_S = 5.0
 _KILL_BOUND_S = 10.0
 _MISSING_PROGRAM = 126
-_STATES_UP = ("active", "reloading")
 _STATES_DOWN = ("inactive", "failed")
-
-
-@dataclass(frozen=True)
-class UnitState:
-    """What `systemctl show` says."""
-
-    active: str
-    sub: str
-    pid: int | None
-
-    @property
-    def running(self) -> bool:
-        return self.active in _STATES_UP
-
-
-def read_show(text: str) -> UnitState:
-    """Of the lines KEY=VALUE."""
-    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    pid = values.get("MainPID", "0")
-    number = int(pid) if pid.isdigit() else 0
-    return UnitState(
-        values.get("ActiveState", "unknown"), values.get("SubState", ""), number or None
-    )
 
 
 class SystemdUnit:

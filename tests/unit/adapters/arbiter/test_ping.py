@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from twofold.adapters.arbiter.ping import PingArbiter, answered, echo
+from twofold.adapters.arbiter.ping import PingArbiter
+from twofold.system.echo import answered, echo
 
 MARK = b"\x12\x34\x00\x07"
 

@@ -30,7 +30,7 @@ class Stand:
     def __init__(self, directory: Path) -> None:
         self.run = directory / "run"
         self.scripts = directory / "scripts"
-        self.scripts.mkdir()
+        self.scripts.mkdir(exist_ok=True)
         self.told: list[tuple[str, str]] = []
         self.state = "PRIM"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from twofold.adapters.services import output
+from twofold.system import output
 
 
 def test_only_what_is_new_is_quoted(tmp_path: Path) -> None:
