@@ -14,6 +14,7 @@ from twofold.cli import (
     config,
     doctor,
     journal,
+    k3s,
     mirror,
     module,
     packing,
@@ -64,5 +65,6 @@ app.add_typer(module.app, name="module")
 packing.add_to(module.app)
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")
+app.add_typer(k3s.app, name="k3s")
 if importlib.util.find_spec("twofold.cli.lab") is not None:
     app.add_typer(importlib.import_module("twofold.cli.lab").app, name="lab")
