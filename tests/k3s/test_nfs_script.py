@@ -43,8 +43,8 @@ class Stand:
             program.parent.mkdir(exist_ok=True)
             program.write_text(text)
             program.chmod(0o755)
-        for name in ("nfsd", "replicated"):
-            (self.place / name).mkdir()
+        for name in ("nfsd", "replicated", "run/systemd/system"):
+            (self.place / name).mkdir(parents=True)
         (self.place / "nfsd/threads").write_text("0")
 
     def call(self, action: str, **more: str) -> tuple[int, str]:
@@ -135,6 +135,14 @@ def test_a_server_that_does_not_stop_is_told_and_stays_exported(stand: Stand) ->
     code, said = stand.call("start")
     assert code == 1
     assert "from before still runs" in said
+
+
+def test_without_systemd_it_says_how_to_go_on(stand: Stand) -> None:
+    (stand.place / "run/systemd/system").rmdir()
+    code, said = stand.call("start")
+    assert code == 1
+    assert "--set nfs=off" in said
+    assert stand.call("start", NFS="off") == (0, "")
 
 
 def test_a_server_that_does_not_start_is_told(stand: Stand) -> None:
