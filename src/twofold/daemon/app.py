@@ -28,6 +28,7 @@ from twofold.adapters.arbiter.witnesses import Witness
 from twofold.adapters.checkers import Target, make_checker
 from twofold.adapters.clock import Clock
 from twofold.adapters.control_channel import ControlChannel
+from twofold.adapters.journald import Journald
 from twofold.adapters.local_socket import LocalSocket
 from twofold.adapters.mirror import MirrorProcess
 from twofold.adapters.pki import load_heartbeat_key
@@ -68,7 +69,7 @@ class Daemon:
         self._clock = Clock()
         self.ending = asyncio.Event()
         self._changed = asyncio.Event()
-        self._journal = Journal(where.var / "journal.sqlite")
+        self._journal = Journal(where.var / "journal.sqlite", Journald())
         around = Surroundings(
             etc=where.etc,
             var=where.var,
@@ -212,7 +213,7 @@ class Daemon:
             tasks.append(asyncio.create_task(self._kept("the watchdog", fencing.run)))
         await lifecycle.reload()
         names = ", ".join(sorted(lifecycle.running)) or "no module yet"
-        self._note(f"node {node.name} is at work ({names})", "info")
+        self._note(f"node {node.name} is at work ({names})", "info", "node.at_work")
         return tasks
 
     async def _kept(self, what: str, serve: Callable[[], Awaitable[None]]) -> None:
@@ -237,8 +238,8 @@ class Daemon:
             return
         await self._member.lifecycle.reload()
 
-    def _note(self, sentence: str, severity: str = "alarm") -> None:
-        self._journal.write(Entry(self._clock.wall_s(), "", severity, sentence))
+    def _note(self, sentence: str, severity: str = "alarm", code: str = "") -> None:
+        self._journal.write(Entry(self._clock.wall_s(), "", severity, sentence, code=code))
 
     # --- the parts of a module --------------------------------------------------------------------
 

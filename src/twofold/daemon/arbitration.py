@@ -64,4 +64,6 @@ class Arbitration:
         else:
             then = "if the nodes lose each other now, nobody serves"
             sentence, severity = f"{what} cannot rule now ({verdict.text}): {then}", "alarm"
-        self._journal.write(Entry(self._clock.wall_s(), "", severity, sentence))
+        self._journal.write(
+            Entry(self._clock.wall_s(), "", severity, sentence, code="witness.note")
+        )

@@ -202,7 +202,14 @@ class Commands:
         module = body.get("module")
         limit, since = _bounded(body.get("limit"), 100), int(body.get("since") or 0)
         name = None if module is None else str(module)
-        return {"entries": await self._journal.read(name, limit, since)}
+        rows = await self._journal.read(
+            name,
+            limit,
+            since,
+            after_s=float(body.get("after_s") or 0.0),
+            severity=None if body.get("severity") is None else str(body["severity"]),
+        )
+        return {"entries": rows}
 
     async def _state(self, caller: str, body: Body) -> dict[str, Any]:
         member = self._here()

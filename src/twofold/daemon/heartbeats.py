@@ -129,7 +129,7 @@ class Heartbeats:
         hearing.last_s[network] = self._clock.monotonic_s()
         if network in hearing.silent:
             hearing.silent.discard(network)
-            self._note("info", f"node {node} is heard on network {network} again")
+            self._note("info", f"node {node} is heard on network {network} again", "network.heard")
 
     def _watch_networks(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -139,10 +139,11 @@ class Heartbeats:
                 late = silent_s >= self._node.cluster.heartbeat.timeout_s
                 if late and network not in hearing.silent:
                     hearing.silent.add(network)
-                    self._note("alarm", f"node {node} is not heard on network {network} any more")
+                    sentence = f"node {node} is not heard on network {network} any more"
+                    self._note("alarm", sentence, "network.silent")
 
-    def _note(self, severity: str, sentence: str) -> None:
-        self._journal.write(Entry(self._clock.wall_s(), "", severity, sentence))
+    def _note(self, severity: str, sentence: str, code: str = "") -> None:
+        self._journal.write(Entry(self._clock.wall_s(), "", severity, sentence, code=code))
 
     def networks(self, node: str) -> dict[str, bool]:
         """Whether the node is heard, for each network of the cluster."""

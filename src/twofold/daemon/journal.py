@@ -1,8 +1,10 @@
-"""What happened and why: one line on standard error, and one row in SQLite, bounded.
+"""What happened and why: in the system's journal or on standard error, and as a row in SQLite.
 
-Written by a thread of its own in batches, so that a slow disk never slows a decision. When the
-thread cannot follow, the oldest unwritten lines are dropped and the loss is noted. A journal that
-cannot be written is said once; nothing else fails because of it.
+Bounded in three ways: rows, age, and bytes of the file. Each entry has a stable identifier
+(`twofold.wire.event_codes`), a severity and a sentence. Written by a thread of its own in batches,
+so that a slow disk never slows a decision. When the thread cannot follow, the oldest unwritten
+lines are dropped and the loss is noted. A journal that cannot be written is said once; nothing else
+fails because of it.
 """
 
 from __future__ import annotations
@@ -12,14 +14,18 @@ import contextlib
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from twofold.adapters.journald import Journald, takes_our_stderr
 from twofold.errors import MachineError
+from twofold.wire.event_codes import decision_code
 
 ROWS_MAX = 50_000
+AGE_MAX_S = 400 * 86400.0
+BYTES_MAX = 64 << 20
 WAITING_MAX = 5_000
 _TRIM_EVERY_ROWS = 500
 _SCHEMA = """
@@ -30,7 +36,8 @@ CREATE TABLE IF NOT EXISTS entries (
 );
 CREATE INDEX IF NOT EXISTS entries_by_module ON entries (module, id);
 """
-_COLUMNS = "at, module, severity, decision, state, event, after, actions, sentence"
+_COLUMNS = "at, module, severity, decision, state, event, after, actions, sentence, code"
+_LATER_COLUMNS = {"code": "TEXT NOT NULL DEFAULT ''"}  # a journal of before gets them
 
 log = logging.getLogger("twofold")
 
@@ -46,22 +53,53 @@ class Entry:
     event: str = ""
     then: str = ""
     actions: str = ""
+    code: str = ""
+
+    def named(self) -> Entry:
+        """With an identifier; a decision's is made from what it decided."""
+        if self.code:
+            return self
+        if self.decision:
+            return replace(self, code=decision_code(self.state, self.then, self.event))
+        return replace(self, code="module.note" if self.module else "node.note")
 
 
 class Journal:
-    def __init__(self, path: Path) -> None:
+    """`listeners` are told each entry at once; they must not wait."""
+
+    def __init__(self, path: Path, journald: Journald | None = None) -> None:
         self._path = path
+        self._journald = journald
+        self._said_by_stderr = takes_our_stderr()
+        self.listeners: list[Callable[[Entry], None]] = []
         self._waiting: deque[Entry] = deque(maxlen=WAITING_MAX)
         self._more = asyncio.Event()
         self._complained = False
         self._since_trim = 0
 
     def write(self, entry: Entry) -> None:
-        level = logging.WARNING if entry.severity == "alarm" else logging.INFO
-        where = f"{entry.module}: " if entry.module else ""
-        log.log(level, "%s%s", where, _line(entry))
+        entry = entry.named()
+        self._say(entry)
         self._waiting.append(entry)
         self._more.set()
+        for listener in self.listeners:
+            listener(entry)
+
+    def _say(self, entry: Entry) -> None:
+        """In the system's journal with its fields; where that is not, on standard error."""
+        alarm = entry.severity == "alarm"
+        where = f"{entry.module}: " if entry.module else ""
+        fields = {
+            "MESSAGE": f"{where}{_line(entry)}",
+            "PRIORITY": "4" if alarm else "6",
+            "SYSLOG_IDENTIFIER": "twofoldd",
+            "TWOFOLD_EVENT": entry.code,
+            "TWOFOLD_MODULE": entry.module,
+            "TWOFOLD_SEVERITY": entry.severity,
+        }
+        told = self._journald is not None and self._journald.send(fields)
+        if not (told and self._said_by_stderr):  # else it would be there twice
+            log.log(logging.WARNING if alarm else logging.INFO, "%s%s", where, _line(entry))
 
     async def run(self) -> None:
         """Writes until cancelled, then writes the rest."""
@@ -90,7 +128,7 @@ class Journal:
     def _insert(self, batch: Sequence[Entry]) -> None:
         with contextlib.closing(self._open()) as db, db:
             db.executemany(
-                f"INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         e.at,
@@ -102,6 +140,7 @@ class Journal:
                         e.then,
                         e.actions,
                         e.sentence,
+                        e.code,
                     )
                     for e in batch
                 ],
@@ -109,9 +148,7 @@ class Journal:
             self._since_trim += len(batch)
             if self._since_trim >= _TRIM_EVERY_ROWS:
                 self._since_trim = 0
-                db.execute(
-                    "DELETE FROM entries WHERE id <= (SELECT MAX(id) FROM entries) - ?", (ROWS_MAX,)
-                )
+                _trim(db, max(e.at for e in batch))
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -119,27 +156,39 @@ class Journal:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(_SCHEMA)
+        there = {row[1] for row in db.execute("PRAGMA table_info(entries)")}
+        for name, kind in _LATER_COLUMNS.items():
+            if name not in there:
+                db.execute(f"ALTER TABLE entries ADD COLUMN {name} {kind}")
         return db
 
     async def read(
-        self, module: str | None, limit: int, since: int = 0, decisions: bool = False
+        self,
+        module: str | None,
+        limit: int,
+        since: int = 0,
+        decisions: bool = False,
+        *,
+        after_s: float = 0.0,
+        severity: str | None = None,
     ) -> list[dict[str, Any]]:
-        """The last `limit` entries after number `since`, oldest first."""
+        """The last `limit` entries after number `since` and moment `after_s`, oldest first."""
         await self._flush()
-        try:
-            return await asyncio.to_thread(self._select, module, limit, since, decisions)
-        except sqlite3.Error as e:
-            raise MachineError(f"the journal {self._path} cannot be read: {e}") from None
-
-    def _select(
-        self, module: str | None, limit: int, since: int, decisions: bool
-    ) -> list[dict[str, Any]]:
-        where, values = ["id > ?"], list[Any]([since])
+        where, values = ["id > ?", "at >= ?"], list[Any]([since, after_s])
         if module is not None:
             where.append("module = ?")
             values.append(module)
+        if severity is not None:
+            where.append("severity = ?")
+            values.append(severity)
         if decisions:
             where.append("decision = 1")
+        try:
+            return await asyncio.to_thread(self._select, where, values, limit)
+        except sqlite3.Error as e:
+            raise MachineError(f"the journal {self._path} cannot be read: {e}") from None
+
+    def _select(self, where: list[str], values: list[Any], limit: int) -> list[dict[str, Any]]:
         with contextlib.closing(self._open()) as db:
             rows = db.execute(
                 f"SELECT id, {_COLUMNS} FROM entries WHERE {' AND '.join(where)} "
@@ -147,8 +196,22 @@ class Journal:
                 (*values, limit),
             ).fetchall()
         names = ("id", "at", "module", "severity", "decision", "state", "event", "then")
-        names += ("actions", "sentence")
+        names += ("actions", "sentence", "code")
         return [dict(zip(names, row, strict=True)) for row in reversed(rows)]
+
+
+def _trim(db: sqlite3.Connection, now_s: float) -> None:
+    db.execute("DELETE FROM entries WHERE id <= (SELECT MAX(id) FROM entries) - ?", (ROWS_MAX,))
+    db.execute("DELETE FROM entries WHERE at < ?", (now_s - AGE_MAX_S,))
+    pages, free, size = (
+        int(db.execute(f"PRAGMA {what}").fetchone()[0])
+        for what in ("page_count", "freelist_count", "page_size")
+    )
+    if (pages - free) * size > BYTES_MAX:  # sentences are longer than thought: a quarter goes
+        db.execute(
+            "DELETE FROM entries WHERE id <= "
+            "(SELECT MIN(id) + (MAX(id) - MIN(id)) / 4 FROM entries)"
+        )
 
 
 def _line(entry: Entry) -> str:
