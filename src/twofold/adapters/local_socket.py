@@ -1,7 +1,7 @@
 """The local socket, `/run/twofold/twofoldd.sock`: what the CLI (and later the API) talks to.
 
-Who may connect is the file's business: mode 0660, root and the group `twofold` where it exists.
-A request with `nodes` is asked of each of those daemons at the same time, over the control channel,
+Who may connect is the file's business: mode 0660, root and the group `twofold` where it exists. A
+request with `nodes` is asked of each of those daemons at the same time, over the control channel,
 and the answers come back in the cluster's order; a node that does not answer is an answer too.
 """
 
@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twofold.errors import CommandRefused, MachineError, NodeUnreachable, TwofoldError
 from twofold.ports import ControlPort
@@ -25,6 +25,20 @@ from twofold.wire import lines, local
 
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 Members = Callable[[], tuple[str, Sequence[str]]]
+
+
+class Speaker(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class Gate(Protocol):
+    """Says whether this caller may, and is told what came of it."""
+
+    def admit(self, caller: str, body: dict[str, Any]) -> Speaker: ...
+
+    def note(self, speaker: Any, body: Mapping[str, Any], error: Exception | None) -> None: ...
+
 
 GROUP = "twofold"
 IDLE_TIMEOUT_S = 3600.0
@@ -43,8 +57,10 @@ class LocalSocket:
         handle: Handler,
         members: Members | None = None,
         control: ControlPort | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._path = path
+        self._gate = gate
         self._handle = handle
         self._members = members
         self._control = control
@@ -97,12 +113,24 @@ class LocalSocket:
         number = 0
         try:
             number, body = lines.decode_request(line)
-            return lines.reply(number, await self._answer(caller, body))
+            return lines.reply(number, await self._admitted(caller, body))
         except TwofoldError as e:
             return lines.refusal(number, e)
         except Exception as e:  # a bug in one command must not end the others
             log.exception("command %r failed", line[:200])
             return lines.refusal(number, e)
+
+    async def _admitted(self, caller: str, body: dict[str, Any]) -> Mapping[str, Any]:
+        if self._gate is None:
+            return await self._answer(caller, body)
+        speaker, asked = self._gate.admit(caller, body), dict(body)
+        try:
+            answer = await self._answer(speaker.name, body)
+        except Exception as e:
+            self._gate.note(speaker, asked, e)
+            raise
+        self._gate.note(speaker, asked, first_refusal(answer))
+        return answer
 
     async def _answer(self, caller: str, body: dict[str, Any]) -> Mapping[str, Any]:
         if str(body["command"]).startswith(local.BETWEEN_NODES):
@@ -140,6 +168,14 @@ class LocalSocket:
         except Exception as e:
             log.exception("command %r failed", body.get("command"))
             return {"node": node, "reachable": True, "error": lines.error_object(e)}
+
+
+def first_refusal(answer: Mapping[str, Any]) -> TwofoldError | None:
+    """What one of the nodes asked refused with; None when none did."""
+    for each in answer.get("answers", ()):
+        if "error" in each:
+            return lines.error_from(each["error"])
+    return None
 
 
 def listening_socket(path: Path) -> socket.socket:

@@ -12,8 +12,10 @@ the new file, never half of one, and no other user ever reads a key.
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from twofold.wire.control import certificate_name
 
 CA_DAYS = 3652
 NODE_DAYS = 730
+WEB_DAYS = 397  # what browsers take at most from public authorities
 BACKDATED_DAYS = 1
 HEARTBEAT_KEY_BYTES = 32
 
@@ -90,6 +93,42 @@ def sign_request(authority: Authority, request_pem: bytes, node: str, cluster_id
     return _pem(certificate)
 
 
+def sign_web_request(
+    authority: Authority, request_pem: bytes, node: str, names: Iterable[str]
+) -> bytes:
+    """A certificate for the console of `node`: a server's, and no node's; `names` may be IPs."""
+    ca = x509.load_pem_x509_certificate(authority.certificate)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"twofold console {node}")])
+    certificate = (
+        _builder(subject, ca.subject, _requested_key(request_pem), WEB_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False
+        )
+        .sign(_load_key(authority.key), hashes.SHA256())
+    )
+    return _pem(certificate)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def names_in(certificate_pem: bytes) -> set[str]:
+    """The names and addresses that a certificate is for."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(n.value) for n in extension.value}
+
+
 def key_fingerprint(request_pem: bytes) -> str:
     """Says whether two requests come from the same key."""
     public = _requested_key(request_pem).public_bytes(
@@ -139,13 +178,15 @@ def load_authority(pki: Path) -> Authority:
         raise MachineError(f"{e.filename} cannot be read: {e.strerror}") from None
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write aside, sync, rename, sync the directory."""
+def write_file(path: Path, content: bytes, mode: int = 0o600, group: int | None = None) -> None:
+    """Write aside, sync, rename, sync the directory. Nobody else ever sees it with another mode."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
     aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o700)
     with os.fdopen(descriptor, "wb") as file:
+        if group is not None:
+            os.fchown(file.fileno(), -1, group)
         os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()

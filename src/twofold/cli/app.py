@@ -19,6 +19,7 @@ from twofold.cli import (
     module,
     packing,
     state,
+    user,
     witness,
 )
 from twofold.cli.session import AsJson, OnNodes, Session, parse_nodes
@@ -66,5 +67,6 @@ packing.add_to(module.app)
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")
 app.add_typer(k3s.app, name="k3s")
+app.add_typer(user.app, name="user")
 if importlib.util.find_spec("twofold.cli.lab") is not None:
     app.add_typer(importlib.import_module("twofold.cli.lab").app, name="lab")

@@ -1,7 +1,7 @@
 """`twofold cluster`: found one, invite and join, look at it, leave it.
 
-`init` and `join` write this machine's own files, as root, and need no daemon; one that runs already
-notices. Everything else is asked of the daemon.
+`init` and `join` write this machine's own files, as root, and need no daemon; one that runs
+already notices. Everything else is asked of the daemon.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Make a cluster of this machine, and print how the second one joins."""
-    from twofold.daemon.founding import found
+    from twofold import passwords
+    from twofold.daemon.founding import ADMINISTRATOR, found, found_administrator
 
     session = Session.of(context, None, as_json)
     addresses = own_addresses(address or [])
@@ -61,8 +62,11 @@ def init(
         raise OperatorError(f"--flow names {flow!r}, which has no --address {flow}=IP")
     preferred = flow or (FLOW if FLOW in addresses else None)
     node = found(places().etc, name or host_name(), addresses, cluster_name, preferred)
+    password = passwords.generate()
+    found_administrator(places().etc, passwords.hashed(password))
     _tell_daemon()
-    _print_invitation(session, node.cluster.cluster.name, node.name, addresses)
+    login = {"user": ADMINISTRATOR, "password": password}
+    _print_invitation(session, node.cluster.cluster.name, node.name, addresses, login)
 
 
 @app.command()
@@ -81,7 +85,13 @@ def invite(context: typer.Context, as_json: AsJson = False) -> None:
     _print_invitation(session, node.cluster.cluster.name, node.name, node.me.addresses)
 
 
-def _print_invitation(session: Session, cluster: str, node: str, addresses: dict[str, str]) -> None:
+def _print_invitation(
+    session: Session,
+    cluster: str,
+    node: str,
+    addresses: dict[str, str],
+    login: dict[str, str] | None = None,
+) -> None:
     from twofold.daemon.admission import invite as invitation
     from twofold.wire.token import LIFETIME_S
 
@@ -102,6 +112,7 @@ def _print_invitation(session: Session, cluster: str, node: str, addresses: dict
                 "token": token,
                 "join": join_command,
                 "token_ends_at": time.time() + LIFETIME_S,
+                **({"console": login} if login else {}),
             }
         )
         return
@@ -111,6 +122,15 @@ def _print_invitation(session: Session, cluster: str, node: str, addresses: dict
         print("twofoldd does not run here yet. Start it: systemctl enable --now twofoldd")
     print("On the second server, as root, within one hour, with its own ADDRESS:\n")
     print(f"    {join_command}\n")
+    if login:
+        print(f"Console and API: https://{_in_url(server)}:9010, user {login['user']}, password "
+              f"{login['password']} (shown this once;")  # fmt: skip
+        print("another: twofold user password admin). Its certificate is the cluster's: trust "
+              "/etc/twofold/web/ca.crt.")  # fmt: skip
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 @app.command()

@@ -1,9 +1,9 @@
 """`twofoldd`: where everything is put together, and the only place that names concrete adapters.
 
 Outside a cluster the daemon only listens on its local socket and waits for cluster.toml. Inside, a
-*membership* runs: heartbeats, control channel and modules. When the cluster's own files change, the
-membership ends and a new one begins; engines, applications and addresses live on in between, and
-are found again as after a restart of the daemon.
+*membership* runs: heartbeats, control channel and modules. When the cluster's own files change,
+the membership ends and a new one begins; engines, applications and addresses live on in between,
+and are found again as after a restart of the daemon.
 
 SIGTERM ends the daemon and leaves everything running (so it can be upgraded); `shutdown` on the
 local socket stops the modules in order, for a machine that goes down.
@@ -42,15 +42,18 @@ from twofold.config.load import Module, NodeConfig, load_node
 from twofold.config.places import Places, places
 from twofold.daemon.admission import Admission
 from twofold.daemon.arbitration import Arbitration
+from twofold.daemon.audit import Audit
 from twofold.daemon.commands import Commands, Member
 from twofold.daemon.configuration import Configuration
 from twofold.daemon.fencing import Fencing
+from twofold.daemon.gate import Gate
 from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Entry, Journal
 from twofold.daemon.lifecycle import Lifecycle, mirror_config
 from twofold.daemon.membership import Surroundings, configured
 from twofold.daemon.neighbours import Neighbours
 from twofold.daemon.parts import Parts, watched
+from twofold.daemon.web_certificate import keep as keep_certificate
 from twofold.errors import CommandRefused, TwofoldError
 from twofold.ports import ControlPort
 from twofold.wire import heartbeat
@@ -81,8 +84,10 @@ class Daemon:
         )
         self._neighbours = Neighbours(around.state_of, self._control)
         self._configuration = Configuration(around)
-        self._commands = Commands(where.etc, self._journal, self._configuration)
-        self._local = LocalSocket(where.socket, self._commands.handle)
+        self._audit = Audit(where.var / "audit.sqlite")
+        self._commands = Commands(where.etc, self._journal, self._configuration, self._audit)
+        gate = Gate(self._configuration.users.current, self._audit)
+        self._local = LocalSocket(where.socket, self._commands.handle, gate=gate)
         self._known: tuple[bytes, ...] = ()
         self._refused: tuple[bytes, ...] = ()  # wrong files that were complained about
         self._witnesses: Sequence[Witness] = ()
@@ -105,6 +110,7 @@ class Daemon:
         (self._where.run / "twofoldd.pid").write_text(f"{os.getpid()}\n")
         background = [
             asyncio.create_task(self._journal.run()),
+            asyncio.create_task(self._audit.run()),
             asyncio.create_task(self._kept("the local socket", self._local.serve)),
         ]
         try:
@@ -203,6 +209,10 @@ class Daemon:
             asyncio.create_task(self._kept("heartbeats", link.run)),
             asyncio.create_task(self._kept("the beat", beats.run)),
             asyncio.create_task(self._kept("the look at the witnesses", arbitration.run)),
+            asyncio.create_task(self._kept("the users", self._configuration.users.run)),
+            asyncio.create_task(
+                self._kept("the console's certificate", lambda: keep_certificate(self._where.etc))
+            ),
             asyncio.create_task(
                 self._kept("the control channel", lambda: control.serve(self._commands.handle))
             ),

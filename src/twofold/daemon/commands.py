@@ -15,6 +15,7 @@ from typing import Any
 
 from twofold.config.load import NodeConfig, nearest
 from twofold.daemon import rescues, resources, verification
+from twofold.daemon.audit import Audit, noted
 from twofold.daemon.configuration import Configuration
 from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Journal
@@ -56,8 +57,11 @@ class Member:
 class Commands:
     """`member` is None while the machine belongs to no cluster."""
 
-    def __init__(self, etc: Path, journal: Journal, configuration: Configuration) -> None:
+    def __init__(
+        self, etc: Path, journal: Journal, configuration: Configuration, audit: Audit
+    ) -> None:
         self._etc = etc
+        self._audit = audit
         self.member: Member | None = None
         self._journal = journal
         self._configuration = configuration
@@ -78,6 +82,8 @@ class Commands:
             "verify_result": self._verify,
             "why": self._why,
             "log": self._log,
+            "audit": self._audit_read,
+            "audit_note": self._audit_note,
             "reload": self._reload,
             "shutdown": self._shutdown,
             "peer_heartbeat": self._peer_heartbeat,
@@ -211,6 +217,14 @@ class Commands:
         )
         return {"entries": rows}
 
+    async def _audit_read(self, caller: str, body: Body) -> dict[str, Any]:
+        return {"records": await self._audit.read(_bounded(body.get("limit"), 100))}
+
+    async def _audit_note(self, caller: str, body: Body) -> dict[str, Any]:
+        """What the web process has to add: who logged in, and who could not."""
+        self._audit.write(noted(body))
+        return {}
+
     async def _state(self, caller: str, body: Body) -> dict[str, Any]:
         member = self._here()
         if body.get("module") is not None:
@@ -243,6 +257,7 @@ class Commands:
             "rescue": status.get("rescue"),
             "verify": status.get("verify"),
             "kept_copy": status.get("kept_copy"),
+            "traffic": _traffic(status),
             "epoch": view.epoch,
             "generation": engine.generation.current if engine else None,
             "reachable": True,
@@ -261,6 +276,19 @@ class Commands:
             "failovers": view.failovers,
             "pending_configuration": running.pending is not None,
         }
+
+
+def _traffic(status: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the engine has counted since it began, and what waits for the other node now."""
+    counters: Mapping[str, Any] = status.get("counters") or {}
+    if not counters:
+        return None
+    return {
+        **counters,
+        "pending_operations": status.get("pending_operations", 0),
+        "parked_operations": status.get("parked_operations", 0),
+        "link_silent_ms": status.get("link_silent_ms"),
+    }
 
 
 def _broken(member: Member, name: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from twofold.daemon.changes import Changes
 from twofold.daemon.history import CLUSTER
 from twofold.daemon.membership import Membership, Surroundings, configured
 from twofold.daemon.opinion import Opinion, load_modules_but, module_text
+from twofold.daemon.users import UserCommands
 from twofold.daemon.versions import Versions, whom
 from twofold.errors import CommandRefused, ConfigError
 from twofold.wire.files import Files, unpack
@@ -52,6 +53,7 @@ class Configuration:
         )
         self.versions = versions = Versions(around, self._ask, self.changes, self._completed_apply)
         self.membership = membership = Membership(around, self._ask)
+        self.users = users = UserCommands(around.etc, self._ask)
         self._local: dict[str, Callable[[Body], Awaitable[Answer]]] = {
             "module_add": self._module_add,
             "module_apply": self._module_apply,
@@ -61,12 +63,14 @@ class Configuration:
             "config_check": self._config_check,
             **versions.local,
             **membership.local,
+            **users.local,
         }
         self._peer: dict[str, Callable[[str, Body], Awaitable[Answer]]] = {
             "peer_reload": self._peer_reload,
             **self.changes.peer,
             **versions.peer,
             **membership.peer,
+            **users.peer,
         }
 
     def knows(self, command: str) -> bool:

@@ -1,11 +1,12 @@
 """How a cluster begins: `twofold cluster init` makes its authority and its first node.
 
-Runs in the command itself, as root; no daemon is needed, and one that runs unconfigured notices the
-new cluster.toml by itself, which therefore is written last.
+Runs in the command itself, as root; no daemon is needed, and one that runs unconfigured notices
+the new cluster.toml by itself, which therefore is written last.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,11 @@ from twofold.adapters import pki
 from twofold.config.load import NodeConfig, load_node, parse_cluster
 from twofold.config.render import cluster_toml, node_toml
 from twofold.config.schema import ClusterConfig
+from twofold.config.users import with_user
+from twofold.daemon.users import read_users, write_users
 from twofold.errors import CommandRefused, OperatorError
+
+ADMINISTRATOR = "admin"
 
 
 def found(
@@ -45,6 +50,11 @@ def found(
     configured = load_node(etc)
     assert configured is not None, "it was just written"
     return configured
+
+
+def found_administrator(etc: Path, password_hash: str) -> None:
+    """The first user, `admin`; the others are made with `twofold user`."""
+    write_users(etc, with_user(read_users(etc), ADMINISTRATOR, "admin", password_hash, time.time()))
 
 
 def refuse_if_configured(etc: Path) -> None:

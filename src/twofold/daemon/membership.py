@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twofold import __version__
 from twofold.adapters import pki
 from twofold.config import render
 from twofold.config.load import (
@@ -27,6 +28,7 @@ from twofold.config.load import (
 from twofold.config.schema import ClusterConfig
 from twofold.config.schema_arbitration import ArbitrationSection
 from twofold.config.units import format_duration
+from twofold.config.users import FILE as USERS_FILE
 from twofold.daemon.admission import without_node
 from twofold.errors import CommandRefused, NodeUnreachable
 from twofold.ports import ControlPort
@@ -108,6 +110,8 @@ class Membership:
             return {"cluster": None, "members": [], "modules": []}
         days = pki.expires_in_days((node.pki / "node.crt").read_bytes())
         return {
+            "node": node.name,
+            "version": __version__,
             "cluster": node.cluster.cluster.name,
             "cluster_id": node.cluster.cluster.id,
             "networks": [n.name for n in node.cluster.networks],
@@ -136,9 +140,13 @@ class Membership:
                         f"node {peer.name} cannot be told: {e.sentence}",
                         "Start it, or leave with --force and remove this node there later.",
                     ) from None
-        for name in ("cluster.toml", "node.toml"):  # first: without them nothing else is used
+        for name in (
+            "cluster.toml",
+            "node.toml",
+            USERS_FILE,
+        ):  # first: without them nothing else is used
             (self._etc / name).unlink(missing_ok=True)
-        for name in ("pki", "modules"):
+        for name in ("pki", "modules", "web"):
             shutil.rmtree(self._etc / name, ignore_errors=True)
         await self._around.reload()
         return {"left": node.cluster.cluster.name}

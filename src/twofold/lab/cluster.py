@@ -22,11 +22,23 @@ from .lab import NODES, WITNESS, Lab
 from .network import ports_of
 
 DAEMON = "twofoldd"
+WEB = "twofold-web"
+WEB_USER = "twofold"
 SOCKET = "/run/twofold/twofoldd.sock"
+_MAKE_USER = (
+    f"getent passwd {WEB_USER} >/dev/null || useradd --system --user-group --no-create-home "
+    f"--home-dir /nonexistent --shell /usr/sbin/nologin {WEB_USER}"
+)
 
 
 def daemon_command() -> list[str]:
     return _program("twofoldd", "twofold.daemon")
+
+
+def web_command() -> list[str]:
+    """As systemd starts it: the user `twofold`, and nothing that root may."""
+    drop = ["setpriv", "--reuid", WEB_USER, "--regid", WEB_USER, "--clear-groups"]
+    return [*drop, "--no-new-privs", *_program(WEB, "twofold.web")]
 
 
 def _program(name: str, module: str) -> list[str]:
@@ -42,12 +54,14 @@ def other(node: str) -> str:
 class Cluster:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.password: str | None = None  # the console's first one, known to who formed the cluster
 
     def form(self) -> None:
         """Start both daemons, `cluster init` on a, `cluster join` on b."""
         self.start_daemons()
         self.wait("both daemons answer", lambda: all(self._answers(node) for node in NODES), 20.0)
         made = json.loads(self.twofold("a", "cluster", "init", "--json", *_networks("a")).stdout)
+        self.password = str(made["console"]["password"])
         # The daemon notices its new configuration within a second, and listens then.
         self.wait("a can be reached by the next node", self._admits, 20.0)
         server = ports_of("a")[0].ipv4
@@ -56,7 +70,9 @@ class Cluster:
 
     def start_daemons(self) -> None:
         for node in NODES:
+            self.lab.exec(node, ["sh", "-c", _MAKE_USER])  # as the package does
             self.lab.supervise(node, DAEMON, daemon_command())
+            self.lab.supervise(node, WEB, web_command())
 
     def add_witness(self, name: str = "w1") -> None:
         """The lab's third machine becomes the cluster's witness, as on real servers."""
