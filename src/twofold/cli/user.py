@@ -160,7 +160,7 @@ def token_add(
     ends_at = None if ends == "never" else time.time() + _duration_s(ends)
     with Client() as client:
         answer = client.ask(
-            "token_add", user=name, id=new.id, label=label, digest=new.digest, role=role,
+            "token_add", user=name, token=new.id, label=label, digest=new.digest, role=role,
             ends_at=ends_at,
         )  # fmt: skip
     answer |= {"id": new.id, "token": new.text, "ends_at": ends_at}
@@ -203,7 +203,7 @@ def token_remove(
     """End a token at once."""
     session = Session.of(context, None, as_json)
     with Client() as client:
-        answer = client.ask("token_remove", user=name, id=identity)
+        answer = client.ask("token_remove", user=name, token=identity)
     session.show([answer], lambda a: _print_changed(f"Token {identity} has ended.", a))
 
 

@@ -90,7 +90,7 @@ class UserCommands:
                 lambda u, b, t: with_token(u, _text(b, "user"), _fields(b), t)
             ),
             "token_remove": self._changing(
-                lambda u, b, t: without_token(u, _text(b, "user"), _text(b, "id"), t)
+                lambda u, b, t: without_token(u, _text(b, "user"), _text(b, "token"), t)
             ),
         }
         self.peer: dict[str, Callable[[str, Body], Awaitable[Answer]]] = {
@@ -187,4 +187,6 @@ def _hash(body: Body) -> str:
 
 
 def _fields(body: Body) -> dict[str, object]:
-    return {k: body.get(k) for k in ("id", "label", "digest", "role", "ends_at")}
+    """`id` is the frame's own, so the token's is called `token` on the way."""
+    fields: dict[str, object] = {k: body.get(k) for k in ("label", "digest", "role", "ends_at")}
+    return {"id": body.get("token"), **fields}

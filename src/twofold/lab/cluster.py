@@ -38,7 +38,14 @@ def daemon_command() -> list[str]:
 def web_command() -> list[str]:
     """As systemd starts it: the user `twofold`, and nothing that root may."""
     drop = ["setpriv", "--reuid", WEB_USER, "--regid", WEB_USER, "--clear-groups"]
+    if not _may_be_read_by_all(Path(sys.executable)) or not _may_be_read_by_all(Path(__file__)):
+        # A checkout in a private directory, such as /root: it may read, and still write nothing.
+        drop += ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
     return [*drop, "--no-new-privs", *_program(WEB, "twofold.web")]
+
+
+def _may_be_read_by_all(path: Path) -> bool:
+    return all(each.stat().st_mode & 0o005 == 0o005 for each in path.resolve().parents)
 
 
 def _program(name: str, module: str) -> list[str]:

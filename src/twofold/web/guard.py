@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,10 +58,6 @@ class Forged(OperatorError):
     """A request that did not come from our own page."""
 
     code = "forged"
-
-
-class _TooLarge(Exception):
-    pass
 
 
 def is_public(path: str) -> bool:
@@ -109,29 +106,22 @@ class Guard:
         return self._people.by_cookie(cookie, address) if cookie else None
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received, started = 0, False
+        received = 0
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
             if received > BODY_BYTES_MAX:
-                raise _TooLarge
+                raise HTTPException(413, f"the request is larger than {BODY_BYTES_MAX} bytes")
             return message
 
         async def strict(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 _add_headers(message, str(scope["path"]))
             await send(message)
 
-        try:
-            await self._app(scope, counted, strict)
-        except _TooLarge:
-            if not started:
-                error = OperatorError(f"the request is larger than {BODY_BYTES_MAX} bytes")
-                await _answer(413, error, scope, send)
+        await self._app(scope, counted, strict)
 
 
 def _check(scope: Scope, headers: Headers, who: Who | None) -> None:

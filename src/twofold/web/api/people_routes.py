@@ -126,7 +126,7 @@ async def add_token(name: Name, who: Admin, body: NewToken, parts: Parts) -> Tok
     new = passwords.new_token()
     ends_at = None if body.days is None else time.time() + body.days * 86400.0
     answer = await parts.act(
-        who, "token_add", user=name, id=new.id, label=body.label, digest=new.digest,
+        who, "token_add", user=name, token=new.id, label=body.label, digest=new.digest,
         role=body.role, ends_at=ends_at,
     )  # fmt: skip
     return TokenMade.model_validate({**answer, "id": new.id, "token": new.text, "ends_at": ends_at})
@@ -138,7 +138,7 @@ async def remove_token(name: Name, identity: TokenId, who: Admin, parts: Parts) 
     user = known(parts, name)
     if not any(t.id == identity for t in user.tokens):
         raise NotThere(f"{name} has no token {identity!r}")
-    return Changed.model_validate(await parts.act(who, "token_remove", user=name, id=identity))
+    return Changed.model_validate(await parts.act(who, "token_remove", user=name, token=identity))
 
 
 class NotThere(OperatorError):
