@@ -18,7 +18,9 @@ from twofold.cli import (
     mirror,
     module,
     packing,
+    resources,
     state,
+    switches,
     user,
     witness,
 )
@@ -59,6 +61,8 @@ state.add_to(app)
 actions.add_to(app)
 journal.add_to(app)
 doctor.add_to(app)
+resources.add_to(app)
+switches.add_to(app)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(witness.app, name="witness")
 assert arbitration.app  # adds itself to cluster

@@ -154,8 +154,11 @@ def _body(node: Object) -> Text:
         if verdict is None:
             continue
         detail = "" if verdict else f": {checker.get('text', 'fails')}"
+        detail += " (it comes and goes)" if checker.get("unsteady") else ""
         text.append(f"\n{'✔' if verdict else '✘'} checker {checker['name']}{detail}",
                     "green" if verdict else "bold red")  # fmt: skip
+    for line in switched_lines(node.get("switched") or {}):
+        text.append(f"\n! {line}", "yellow")
     if node.get("pending_configuration"):
         text.append("\n! a new configuration is used from the next start", "yellow")
     peer: Object = node.get("peer") or {}
@@ -168,6 +171,19 @@ def _body(node: Object) -> Text:
     if silent:
         text.append(f"\n! no heartbeat on {', '.join(silent)}", "yellow")
     return text
+
+
+def switched_lines(switched: Object) -> list[str]:
+    """What a person must not forget."""
+    lines: list[str] = []
+    off: list[str] = switched.get("checkers_off") or []
+    if off:
+        names = "all checkers are" if "*" in off else f"checker {', '.join(off)} is"
+        lines.append(f"{names} switched off")
+    for what, name in (("failover", "failover"), ("boot", "the start with the machine")):
+        if switched.get(what) is not None:
+            lines.append(f"{name} is switched {'on' if switched[what] else 'off'}")
+    return lines
 
 
 def _silent_networks(node: Object) -> list[str]:

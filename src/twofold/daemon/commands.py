@@ -21,7 +21,7 @@ from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Journal
 from twofold.daemon.lifecycle import Lifecycle, Running
 from twofold.daemon.membership import configured
-from twofold.errors import CommandRefused, TwofoldError
+from twofold.errors import CommandRefused
 from twofold.machine.events import (
     Event,
     PrimAsked,
@@ -40,7 +40,6 @@ from twofold.ports import ControlPort
 Body = Mapping[str, Any]
 
 ANSWER_TIMEOUT_S = 8.0
-PROBE_TIMEOUT_S = 2.0
 ROWS_MAX = 1000
 
 
@@ -84,6 +83,8 @@ class Commands:
             "log": self._log,
             "audit": self._audit_read,
             "audit_note": self._audit_note,
+            "resources": self._resources,
+            "switch": self._switch,
             "reload": self._reload,
             "shutdown": self._shutdown,
             "peer_heartbeat": self._peer_heartbeat,
@@ -195,6 +196,10 @@ class Commands:
         driver = self._module(body).driver
         return await rescues.asked(driver.parts.rescues, driver.status, body)
 
+    async def _switch(self, caller: str, body: Body) -> dict[str, Any]:
+        by = str(body.get("on_behalf_of") or caller)
+        return await resources.switch(self._here().lifecycle, self._module(body), by, body)
+
     # --- looking ----------------------------------------------------------------------------------
 
     async def _why(self, caller: str, body: Body) -> dict[str, Any]:
@@ -203,6 +208,11 @@ class Commands:
         rows = await self._journal.read(running.module.name, limit, decisions=True)
         sentence, mend = explain(running.driver.view, running.module.name)
         return {"decisions": rows, "sentence": sentence, "next": mend}
+
+    async def _resources(self, caller: str, body: Body) -> dict[str, Any]:
+        running = self._here().lifecycle.running
+        asked = [self._module(body)] if body.get("module") is not None else list(running.values())
+        return {"modules": [await resources.of(r) for r in asked]}
 
     async def _log(self, caller: str, body: Body) -> dict[str, Any]:
         module = body.get("module")
@@ -261,8 +271,8 @@ class Commands:
             "epoch": view.epoch,
             "generation": engine.generation.current if engine else None,
             "reachable": True,
-            "addresses": await _addresses(running),
-            "services": await _services(running),
+            "addresses": await resources.addresses(running),
+            "services": await resources.services(running),
             "checkers": resources.verdicts(running.checking),
             "peer": {
                 "node": view.settings.peer,
@@ -274,6 +284,7 @@ class Commands:
                 or view.peer.digest == driver.digest,
             },
             "failovers": view.failovers,
+            "switched": running.switches.data(),
             "pending_configuration": running.pending is not None,
         }
 
@@ -314,26 +325,6 @@ def _broken(member: Member, name: str) -> dict[str, Any]:
         "peer": {"node": "", "heard": False, "networks": {}},
         "failovers": 0,
     }
-
-
-async def _addresses(running: Running) -> list[dict[str, Any]]:
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            held = await running.driver.parts.address.held()
-    except (TwofoldError, TimeoutError):
-        return [{"ip": a.ip, "held": False} for a in running.module.config.addresses]
-    return [{"ip": a.ip, "held": a.held, "interface": a.interface} for a in held]
-
-
-async def _services(running: Running) -> list[dict[str, Any]]:
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            services = await running.driver.parts.application.status()
-    except (TwofoldError, TimeoutError):
-        return []
-    return [
-        {"name": s.name, "running": s.running, "pid": s.pid, "detail": s.detail} for s in services
-    ]
 
 
 def _event(command: str, by: str, force: bool) -> Event:

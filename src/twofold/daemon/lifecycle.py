@@ -20,6 +20,7 @@ from twofold.daemon.checking import Checking
 from twofold.daemon.driver import ModuleDriver
 from twofold.daemon.journal import Entry, Journal
 from twofold.daemon.parts import Parts
+from twofold.daemon.switches import Switches, SwitchFile
 from twofold.errors import OperatorError, TwofoldError
 from twofold.machine.events import Found
 from twofold.machine.model import Kind, Settings, State, View, check_kind
@@ -38,6 +39,7 @@ class Running:
     driver: ModuleDriver
     checking: Checking
     tasks: tuple[asyncio.Task[None], ...]
+    switches: Switches
     pending: Module | None = None  # a newer configuration, for when it stops
 
 
@@ -113,7 +115,7 @@ class Lifecycle:
             running.driver.digest = module.digest
             # Its parts are of the old configuration, so is what rules for it.
             kept = running.driver.view.settings.arbitration
-            settings = settings_of(self._node, module)
+            settings = running.switches.over(settings_of(self._node, module))
             running.driver.change_settings(replace(settings, arbitration=kept))
             self._note(module.name, "the new configuration is used when the module next starts")
 
@@ -138,13 +140,15 @@ class Lifecycle:
                 "On the other server: twofold cluster join",
             )
         now_s = self._clock.monotonic_s()
-        settings = settings_of(self._node, module)
+        switches = SwitchFile(self._places.var / module.name).read()
+        settings = switches.over(settings_of(self._node, module))
         view = View(settings=settings, now_s=now_s, since_s=now_s, peer_heard_s=now_s)
         state_file = StateFile(self._places.var / module.name / "state.json")
         written = state_file.read()
         if written is not None:
             view = statefile.decode(written, view, str(state_file.path))
-        if self._first_since_boot(module.name) and not module.config.module.boot:
+        boot = module.config.module.boot if switches.boot is None else switches.boot
+        if self._first_since_boot(module.name) and not boot:
             view = replace(view, wanted=False)
         parts = self._parts_of(self._node, module, lambda: self._facts(module.name))
         driver = ModuleDriver(
@@ -157,12 +161,24 @@ class Lifecycle:
             on_report=self._on_report,
             digest=module.digest,
         )
+        driver.checkers_off = switches.checkers_off
         checking = Checking(driver, lambda s, text: self._note(module.name, text, s))
         tasks = (
             asyncio.create_task(self._life(driver)),
             asyncio.create_task(checking.run()),
         )
-        self.running[module.name] = Running(module, driver, checking, tasks)
+        self.running[module.name] = Running(module, driver, checking, tasks, switches)
+
+    async def switch(self, name: str, switches: Switches, sentence: str) -> None:
+        """Remembered first, then in force."""
+        await SwitchFile(self._places.var / name).write(switches)
+        running = self.running[name]
+        running.switches = switches
+        running.driver.checkers_off = switches.checkers_off
+        configured = settings_of(self._node, running.pending or running.module)
+        kept = running.driver.view.settings.arbitration
+        running.driver.change_settings(replace(switches.over(configured), arbitration=kept))
+        self._note(name, sentence, "info")
 
     async def _life(self, driver: ModuleDriver) -> None:
         driver.post(await self._look_around(driver))

@@ -16,6 +16,8 @@ the node's own fields plus `"node"` and `"reachable": true`; or `{"node", "reach
 | `rescue_extract` | `module`, `rescue`, `into`, `with_current` | `extracted`: what was made |
 | `rescue_delete` | `module`, `rescue` | `deleted` |
 | `verify` `verify_stop` `verify_result` | `module`, `repair` | `verify`: see interfaces.md |
+| `switch` | `module`, `what`, `on`, `name` | `sentence`, `switched`: see daemon/switches.py |
+| `resources` | `module` (all when absent) | `modules`: see daemon/resources.py |
 | `why` | `module`, `limit` | `decisions`: [{`at`, `state`, `event`, `then`, `sentence`}] |
 | `log` | `module`, `limit`, `since` | `entries`: [{`id`, `at`, `module`, `severity`, `sentence`}] |
 | `reload` | | configuration is read again |
