@@ -21,6 +21,7 @@ from twofold.errors import CommandRefused, TwofoldError
 from twofold.lab import record, requirements
 from twofold.lab.cluster import DAEMON, Cluster, daemon_command
 from twofold.lab.demo import Demo, farewell
+from twofold.lab.forwarding import forward
 from twofold.lab.lab import NODES, Lab
 from twofold.lab.postmortem import tell_last_words
 from twofold.lab.told import Account
@@ -93,6 +94,8 @@ def up(
         account.plain(f"The nodes stay up for a look; to remove them: twofold lab down {name}")
         raise
     account.tell("Nodes a and b are on, and their cluster is formed. A shell: twofold lab shell a")
+    for line in cluster.console_lines():
+        account.plain(line)
 
 
 @app.command()
@@ -196,6 +199,18 @@ def _become(lab: Lab, host: str, words: list[str], extra: dict[str, str]) -> Non
     argv = lab.argv_in(host, words)
     sys.stdout.flush()
     os.execve(argv[0], argv, {**lab.environment(host), **extra})
+
+
+@app.command()
+def console(
+    node: Annotated[str, typer.Argument(help="a or b")] = "a",
+    port: Annotated[int, typer.Option(help="Of this machine, on 127.0.0.1")] = 9010,
+    name: Name = "lab",
+) -> None:
+    """Make a node's console reachable for a browser of this machine, until Ctrl-C."""
+    lab = Lab.open(name)
+    typer.echo(f"Node {node}'s console: https://localhost:{port}  (Ctrl-C ends it)")
+    forward(lab, node, port)
 
 
 @app.command()

@@ -112,6 +112,15 @@ class Cluster:
                 return False
         return True
 
+    def console_lines(self) -> list[str]:
+        """How to see it in a browser: the lab's network is not this machine's."""
+        url = f"https://{ports_of('a')[0].ipv4}:9010"
+        named = "" if self.lab.name == "lab" else f" --name {self.lab.name}"
+        return [
+            f"Console: {url}  user admin, password {self.password}",
+            f"In a browser of this machine: twofold lab console{named}",
+        ]
+
     # ---- commands --------------------------------------------------------------------------
 
     def twofold(

@@ -90,6 +90,8 @@ class Demo:
         self._cluster.form()
         account.tell("a# twofold cluster init      b# twofold cluster join")
         account.tell("The cluster is formed: own certificates, heartbeats on both networks.")
+        for line in self._cluster.console_lines():
+            account.plain(f"  {line}")
 
     def _install(self) -> None:
         account, module = self._account, self._workload.module
@@ -186,6 +188,7 @@ def farewell(account: Account, name: str) -> None:
         (f"{lab} exec{named} a -- twofold state", "who serves, and what to do next"),
         (f"{lab} exec{named} a -- twofold why demo", "why it came to be so"),
         (f"{lab} shell{named} a", "a shell on node a"),
+        (f"{lab} console{named}", "the console for a browser of this machine"),
         (f"{lab} watch{named}", "write through the virtual address, and see each pause"),
         (f"{lab} kill{named} a", "cut a's power (while `watch` runs in another terminal)"),
         (f"{lab} start{named} a", "and give it back"),

@@ -49,7 +49,7 @@ def make_services(etc: Path, link: Link) -> Services:
     return Services(etc, link, People(etc, link), Watch(link))
 
 
-def make_app(services: Services) -> FastAPI:
+def make_app(services: Services, with_console: bool = False) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncGenerator[None]:
         looking = asyncio.create_task(_kept_looking(services.watch))
@@ -76,7 +76,12 @@ def make_app(services: Services) -> FastAPI:
     app.mount(API, make_api(services))
     static = StaticFiles(directory=Path(__file__).parent / "static")
     app.mount("/static", static)
-    app.add_middleware(Guard, people=services.people)
+    if with_console:
+        # Here, because importing it takes a second, which the API alone does not need.
+        from twofold.web.console.mounting import add_console
+
+        add_console(app)
+    app.add_middleware(Guard, people=services.people, services=services)
     return app
 
 
@@ -140,7 +145,7 @@ async def _serve(where: Places, port: int) -> None:
     link = DaemonLink(where.socket)
     context = await _certificate(where.etc)
     config = uvicorn.Config(
-        make_app(make_services(where.etc, link)),
+        make_app(make_services(where.etc, link), with_console=True),
         ssl_context_factory=lambda config, default: context,
         log_config=None,
         access_log=False,

@@ -45,7 +45,7 @@ _HEADERS = {
     "strict-transport-security": "max-age=31536000",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-KEY = "twofold.who"
+KEY, SERVICES_KEY = "twofold.who", "twofold.services"
 
 
 class Unknown(OperatorError):
@@ -78,9 +78,11 @@ def address_of(scope: MutableMapping[str, Any]) -> str:
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, people: People) -> None:
+    def __init__(self, app: ASGIApp, people: People, services: object = None) -> None:
+        """`services` is lent to every request; the console's pages have no other way to it."""
         self._app = app
         self._people = people
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -88,7 +90,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         who = self._who(scope, headers)
-        scope[KEY] = who
+        scope[KEY], scope[SERVICES_KEY] = who, self._services
         try:
             _check(scope, headers, who)
         except OperatorError as e:

@@ -95,6 +95,9 @@ def _words(snapshot: Snapshot, sides: tuple[Side, ...], serving: list[Side]) -> 
     order = ("WAIT", "SECOND", "STOP")
     best = serving[0] if serving else min(known, key=lambda s: _place(order, s.state))
     sentence = f"{best.node}: {best.object.get('sentence', '')}"
+    if _health(sides, serving) == "good" and len(sides) == 2:
+        other = next(s.node for s in sides if s is not best)
+        sentence = f"{best.node} serves, and {other} has everything: either may fail."
     advice = _advice(best, known)
     lost = [s.node for s in sides if not s.reachable]
     if lost and not serving:
