@@ -38,7 +38,7 @@ def forward(lab: Lab, node: str, port: int) -> None:
     """Until Ctrl-C."""
     here, there = socket.socketpair()
     argv = lab.argv_in(node, [sys.executable, "-c", _OPENER, str(CONSOLE_PORT)])
-    opener = subprocess.Popen(argv, stdin=there, env=lab.environment(node))
+    opener = subprocess.Popen(argv, stdin=there.fileno(), env=lab.environment(node))
     there.close()
     slots = threading.Semaphore(CONNECTIONS_MAX)
     try:
