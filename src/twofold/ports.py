@@ -77,6 +77,10 @@ class ApplicationPort(Protocol):
 
     async def status(self) -> Sequence[ServiceStatus]: ...
 
+    async def script(self, name: str, *arguments: str) -> None:
+        """Calls an optional script of the module; `ApplicationError` when it fails."""
+        ...
+
     def on_exit(self, told: Callable[[str, str], None]) -> None:
         """`told(service, why)` is called when a service ends that was not asked to."""
         ...

@@ -62,6 +62,7 @@ class Application:
         self.story = story
         self.runs = False
         self.starts_fail = 0
+        self.scripts: list[tuple[str, ...]] = []
         self.told: Callable[[str, str], None] = lambda _s, _w: None
 
     async def start(self, side: str) -> None:
@@ -80,6 +81,9 @@ class Application:
 
     async def status(self) -> Sequence[ServiceStatus]:
         return [ServiceStatus("app", self.runs, None, "")]
+
+    async def script(self, name: str, *arguments: str) -> None:
+        self.scripts.append((name, *arguments))
 
     def on_exit(self, told: Callable[[str, str], None]) -> None:
         self.told = told

@@ -16,6 +16,7 @@ from tests.fakes.world import World, pair
 from tests.scenarios.arbitration_stories import ARBITRATION_STORIES
 from twofold.machine.events import (
     CheckerTripped,
+    CheckerWell,
     PrimAsked,
     RestartAsked,
     StartAsked,
@@ -139,6 +140,48 @@ def checker_failover() -> World:
     world.note("the application failed on a just now, so a failure on b restarts it there")
     world.tell("b", CheckerTripped("web", "failover", "no connection to 127.0.0.1:80"))
     world.settle()
+    return world
+
+
+GATEWAY = CheckerTripped("gateway", "wait", "no answer from 10.0.0.254")
+
+
+def checker_wait() -> World:
+    """What the application needs fails on a: b serves; a follows, but takes over only when well."""
+    world = pair()
+    world.tell("a", GATEWAY)
+    world.settle()
+    world.pass_time(1)
+    world.note(world.ask("b", SwapAsked()))
+    world.power_cut("b")
+    world.pass_time(4)
+    world.note(f"{world.picture()}: the gateway of a is back")
+    world.tell("a", CheckerWell("gateway"))
+    world.settle()
+    return world
+
+
+def checker_wait_alone() -> World:
+    """There is nobody else: the application is stopped until what it needs is well again."""
+    world = pair()
+    world.ask("b", StopAsked())
+    world.tell("a", GATEWAY)
+    world.settle()
+    world.pass_time(8)
+    world.note(f"{world.picture()}: the gateway is back")
+    world.tell("a", CheckerWell("gateway"))
+    world.settle()
+    return world
+
+
+def checker_wait_at_start() -> World:
+    """A start waits for the first good answer; a person may decide otherwise."""
+    world = World(waits_for=("gateway",))
+    world.story.clear()
+    world.ask("a", PrimAsked())
+    world.pass_time(4)
+    world.note(world.picture())
+    world.note(world.ask("a", PrimAsked(force=True)))
     return world
 
 
@@ -275,6 +318,9 @@ STORIES: tuple[Callable[[], World], ...] = (
     both_lose_power,
     service_failures,
     checker_failover,
+    checker_wait,
+    checker_wait_alone,
+    checker_wait_at_start,
     start_fails_alone,
     split,
     flow_lost,

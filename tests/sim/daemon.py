@@ -8,7 +8,6 @@ beside it; an engine command that was sent is carried out even if the daemon die
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.sim import acting
@@ -18,6 +17,8 @@ from twofold.errors import TwofoldError
 from twofold.machine.actions import Action, label
 from twofold.machine.events import (
     AsideFailed,
+    CheckerTripped,
+    CheckerWell,
     EngineChanged,
     EngineGone,
     Event,
@@ -28,16 +29,18 @@ from twofold.machine.events import (
     PeerHeard,
     TimerFired,
 )
-from twofold.machine.model import REMEMBERED, Engine, Job, Report, State, View, report
+from twofold.machine.model import Engine, Job, Report, State, View, report
 from twofold.machine.rule import Rule, Severity
 from twofold.machine.step import LOOK_EVERY_S, Decision, absorb, step
 from twofold.machine.timers import next_moment_s
+from twofold.wire import statefile
 
 if TYPE_CHECKING:
     from tests.sim.host import Host
 
 LOOKS_MAX = 20
 BEAT_EVERY_S = 0.5
+CHECK_EVERY_S = 1.0
 
 
 class SimDaemon(Process):
@@ -49,7 +52,7 @@ class SimDaemon(Process):
         settings = self.world.settings_of(host.name)
         view = View(settings=settings, now_s=now_s, since_s=now_s, peer_heard_s=now_s)
         if host.disk.memory is not None:
-            view = replace(view, **host.disk.memory)
+            view = statefile.decode(host.disk.memory, view, "state.json", host.wall_s())
         host.incarnation += 1
         self.incarnation = host.incarnation
         self.view = view
@@ -63,8 +66,23 @@ class SimDaemon(Process):
         self.job_number = 0
         self.job_action: Action | None = None
         self.alarms: list[str] = []
+        self.bad_probes = 0
         self.last_s = now_s
         self.world.clockwork.after(self.world.clockwork.between(0.1, 0.6), self, self._look_around)
+
+    def _ask_checker(self) -> None:
+        """As `daemon/checking.py`: one with the action wait is asked wherever it may serve."""
+        clockwork, view = self.world.clockwork, self.view
+        clockwork.after(CHECK_EVERY_S / self.host.clock_rate, self, self._ask_checker)
+        if view.state is State.STOP or view.job is not None:
+            self.bad_probes = 0
+            return
+        self.bad_probes = self.bad_probes + 1 if self.host.unwell else 0
+        for checker in view.settings.waits_for:
+            if self.bad_probes and self.bad_probes % 2 == 0:
+                self.post(CheckerTripped(checker, "wait", "no answer"))
+            elif not self.bad_probes and checker in view.unwell:
+                self.post(CheckerWell(checker))
 
     def _look_around(self) -> None:
         engine = self.host.engine
@@ -76,6 +94,8 @@ class SimDaemon(Process):
         self.post(Found(self.status, self.host.app.running))
         self._beat()
         self._wait()
+        if self.view.settings.waits_for:
+            self._ask_checker()
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -106,10 +126,10 @@ class SimDaemon(Process):
         self.last_s = self.host.clock_s()
         decision = step(absorb(before, event, self.last_s), event, self._rows)
         after = decision.view
-        if any(getattr(after, name) != getattr(before, name) for name in REMEMBERED):
+        if statefile.remembered(after) != statefile.remembered(before):
             self.host.tick("daemon")
             if self.world.plant != "memory not written" or self.host.disk.memory is None:
-                self.host.disk.memory = {name: getattr(after, name) for name in REMEMBERED}
+                self.host.disk.memory = statefile.encode(after, self.host.wall_s())
             self.host.tick("daemon")
         self.view = after
         self.found = self.found or isinstance(event, Found)

@@ -105,8 +105,23 @@ def stop_fails(world: SimWorld, host: Host) -> None:
 
 
 def checker_fails(world: SimWorld, host: Host) -> None:
-    action = world.clockwork.dice.choice(("restart", "failover", "stop", "wait", "none"))
+    action = world.clockwork.dice.choice(("restart", "failover", "stop", "none"))
     world.ask(host.name, CheckerTripped("tcp", action, "no connection"))
+
+
+def checker_waits(world: SimWorld, host: Host) -> None:
+    """What the application needs is out of reach for a while, for one node or for both."""
+    hosts = [host] if world.clockwork.chance(0.7) else list(world.hosts.values())
+    world.clockwork.write(f"-- the gateway of {' and '.join(h.name for h in hosts)} is gone")
+    for each in hosts:
+        each.unwell = True
+
+    def back() -> None:
+        world.clockwork.write(f"-- the gateway of {' and '.join(h.name for h in hosts)} is back")
+        for each in hosts:
+            each.unwell = False
+
+    world.clockwork.after(_briefly(world) + 2.0, None, back)
 
 
 def command(world: SimWorld, host: Host) -> None:
@@ -151,6 +166,13 @@ def stall(world: SimWorld, host: Host) -> None:
             world.continue_process(process)
 
     world.clockwork.after(_briefly(world), None, goes_on)
+
+
+def calendar_is_set(world: SimWorld, host: Host) -> None:
+    """Days forth or back: nothing that is decided may depend on it, but when failures count."""
+    days = world.clockwork.between(-3.0, 3.0)
+    world.clockwork.write(f"-- the calendar of {host.name} is set by {days:+.1f} days")
+    host.wall_offset_s += days * 86400.0
 
 
 def cut(world: SimWorld, host: Host) -> None:
@@ -204,8 +226,12 @@ def bad_weather(world: SimWorld, host: Host) -> None:
     world.clockwork.after(_briefly(world), None, calm)
 
 
-CRASHES: tuple[Fault, ...] = (power_cut, doom, doom, kill_daemon, kill_engine, power_off)
-APPLICATION: tuple[Fault, ...] = (application_dies, application_does_not_start, checker_fails)
+CRASHES: tuple[Fault, ...] = (
+    power_cut, doom, doom, kill_daemon, kill_engine, power_off, calendar_is_set,
+)  # fmt: skip
+APPLICATION: tuple[Fault, ...] = (
+    application_dies, application_does_not_start, checker_fails, checker_waits,
+)  # fmt: skip
 PEOPLE: tuple[Fault, ...] = (command, command)
 PROFILES: dict[str, tuple[Fault, ...]] = {
     "people": (*PEOPLE, *APPLICATION, command),
@@ -242,6 +268,7 @@ def settings(world_dice: Any) -> dict[str, Any]:
         "max_loops": world_dice.choice((1, 3, 5, 20)),
         "arbitration": world_dice.choice(("none", "none", "witness", "witness", "ping")),
         "witnesses": world_dice.choice((1, 3)),
+        "waits_for": world_dice.choice(((), ("gateway",))),
     }
 
 
@@ -252,7 +279,7 @@ def heal(world: SimWorld) -> None:
     world.arbiter.alive = [True] * len(world.arbiter.alive)
     for host in world.hosts.values():
         host.doom = None
-        host.disk.failing = False
+        host.disk.failing = host.unwell = False
         host.app.stuck = host.app.stop_errs = False
         host.app.starts_fail = 0
         for process in host.processes():

@@ -72,6 +72,8 @@ def serve(primary: Engine, secondary: Engine, hello: Hello, attempt: int, net: s
             primary.attach(conn, welcome.session, welcome.kind == "in sync")
     except TwofoldError:
         conn.close(primary.host.name)
+    if not secondary.alive and secondary.host.power:
+        conn.close(secondary.host.name)  # it ended while its knock waited; its kernel says so
     conn.review()
 
 

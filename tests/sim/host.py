@@ -8,7 +8,7 @@ it. `tick` stands at every point where a crash makes a difference; a doomed proc
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.sim.clockwork import Process
 from twofold.machine.model import Generation
@@ -29,7 +29,7 @@ class Doomed(Exception):
 @dataclass
 class Disk:
     generation: Generation = field(default_factory=Generation)
-    memory: dict[str, Any] | None = None  # state.json
+    memory: bytes | None = None  # state.json
     writes: list[int] = field(default_factory=lambda: list[int]())
     synced: int = 0  # so many of the writes are surely on the platter
     failing: bool = False
@@ -56,13 +56,19 @@ class Host:
         self.daemon: SimDaemon | None = None
         self.clock_rate = 1.0
         self.clock_offset_s = 100.0
+        self.wall_offset_s = 1e9
         self.incarnation = 0
         self.engine_broken = False
+        self.unwell = False  # what the checker of `waits_for` asks does not answer
         self.doom: tuple[str, int] | None = None
 
     def clock_s(self) -> float:
         """This machine's monotonic clock: it drifts, and a pause may leave it out."""
         return self.clock_offset_s + self.world.clockwork.now_s * self.clock_rate
+
+    def wall_s(self) -> float:
+        """This machine's calendar: somebody, or a time server, may set it."""
+        return self.wall_offset_s + self.world.clockwork.now_s
 
     def tick(self, what: str) -> None:
         """A point at which `what` (or the power) may end."""

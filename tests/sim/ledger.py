@@ -162,7 +162,7 @@ class Ledger:
 
     def a_split_was_told(self) -> None:
         """When both took writes. (Who served, wrote nothing and was stopped leaves no trace.)"""
-        words = ("both nodes served", "both nodes went on alone")
+        words = ("both nodes served", "both nodes went on alone", "so they give way")
         both = len(self.in_split) == 2 and not self.forced
         if self.split and both and not any(w in alarm for alarm in self.alarms for w in words):
             raise Broken("two nodes served, and nobody was told")

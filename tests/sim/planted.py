@@ -24,7 +24,7 @@ PLANTS: dict[str, int] = {
     "acknowledged before applied": 0,  # the secondary answers for what it has not got
     "frozen writes released": 8,  # the primary goes on by itself when the link is lost
     ROW + "both nodes served; {peer} has precedence, so {node} gives up and follows it": 33,
-    ROW + "{peer} is back and serves no more; failover is off, so both look who may serve": 57,
+    ROW + "{peer} serves no more, and {node} does not take over by itself: both look who may": 57,
 }
 
 

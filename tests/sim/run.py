@@ -129,9 +129,11 @@ def explained(view: View, other: View) -> bool:
     if view.state is State.STOP:
         return True  # by a command, or max_loops with an alarm
     if view.state is State.SECOND:
-        return not view.settings.failover
+        return not view.settings.failover or view.unwell != ()
     if view.state is not State.WAIT:
         return False
+    if view.unwell:
+        return True
     if view.job is not None:
         return view.engine is None  # the engine does not start; it says so
     if view.wish is Wish.SECOND or view.now_s < view.rest_until_s:

@@ -112,6 +112,8 @@ def _side_by_side(nodes: list[Object]) -> Table:
 
 
 def _arrow(left: Object, right: Object) -> Text:
+    if "light" in (left.get("kind"), right.get("kind")):
+        return Text("   ")  # each node runs it for itself
     pair = (left.get("state") in SERVING, right.get("state") in SERVING)
     if pair == (True, False) and right.get("state") == "SECOND":
         return Text("━━▶", "green" if right.get("readiness") == "Ready" else "yellow")

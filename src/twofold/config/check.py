@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 
 from twofold.config.check_checkers import CHECKER_RULES
+from twofold.config.check_light import light_problems
 from twofold.config.load import Module, NodeConfig
 from twofold.config.problem import Problem
 from twofold.config.question import Facts, Question
@@ -41,12 +42,15 @@ def next_port(others: Iterable[Module]) -> int:
 
 def _kind(q: Question) -> Iterator[Problem]:
     section = q.module.config.module
-    if section.kind != "mirror":
+    if section.kind == "farm":
         yield Problem(
             ("module", "kind"),
             f"modules of kind {section.kind!r} are not part of this version",
-            'Use kind = "mirror".',
+            'Use kind = "mirror" or "light".',
         )
+    if section.kind == "light":
+        yield from light_problems(q.module)
+        return
     if section.arbitration == "witness" and not q.node.cluster.witnesses:
         yield Problem(
             ("module", "arbitration"),
@@ -71,6 +75,8 @@ def _kind(q: Question) -> Iterator[Problem]:
 
 def _replication(q: Question) -> Iterator[Problem]:
     section = q.module.config.replication
+    if q.module.config.module.kind == "light":
+        return
     if section is None:
         yield Problem(
             (),

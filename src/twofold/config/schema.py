@@ -114,7 +114,9 @@ Side = Literal["primary", "both", "second"]
 class ModuleSection(Section):
     """What the module is and how it behaves when something fails."""
 
-    kind: ModuleKind = Field("mirror", description="mirror: two nodes, one serves")
+    kind: ModuleKind = Field(
+        "mirror", description="mirror: two nodes, one serves; light: one node, no replication"
+    )
     description: str = Field("", description="One line for people")
     arbitration: Arbitration = Field(
         "none", description="Who decides when the nodes lose each other"

@@ -31,6 +31,7 @@ from twofold.adapters.control_channel import ControlChannel
 from twofold.adapters.journald import Journald
 from twofold.adapters.local_socket import LocalSocket
 from twofold.adapters.mirror import MirrorProcess
+from twofold.adapters.no_engine import NoEngine
 from twofold.adapters.pki import load_heartbeat_key
 from twofold.adapters.rescues import Rescues
 from twofold.adapters.services import Application
@@ -266,10 +267,7 @@ class Daemon:
             scripts=module.scripts,
             facts=facts,
         )
-        mirror_config(node, module, self._where)  # a mistake is said now, not at the first start
-        engine = MirrorProcess(
-            _engine_command(), run, lambda: mirror_config(node, module, self._where)
-        )
+        engine = self._engine(node, module)
         address = VirtualAddresses(module.config.addresses, others)
         target = Target(
             application,
@@ -288,11 +286,22 @@ class Daemon:
             await application.close()
             await address.close()
 
-        kind = module.config.module.arbitration
-        arbiter = make_arbiter(kind, node, module.name, self._witnesses)
-        rescues = Rescues(self._where.var / module.name)
+        section = module.config.module
+        mirrors = section.kind == "mirror"
+        arbiter = make_arbiter(section.arbitration, node, module.name, self._witnesses)
+        rescues = Rescues(self._where.var / module.name) if mirrors else None
         return Parts(
             engine, application, address, checkers, close, arbiter=arbiter, rescues=rescues
+        )
+
+    def _engine(self, node: NodeConfig, module: Module) -> MirrorProcess | NoEngine:
+        if module.config.module.kind != "mirror":
+            return NoEngine()
+        mirror_config(node, module, self._where)  # a mistake is said now, not at the first start
+        return MirrorProcess(
+            _engine_command(),
+            self._where.run / module.name,
+            lambda: mirror_config(node, module, self._where),
         )
 
 

@@ -7,6 +7,9 @@ the tally as it is. Each checker is a task that waits for its own probe only.
 
 On the node that serves, a failure has the consequence that its `action` says. On the secondary it
 is an alarm, once for each spell of failure. A checker that comes and goes is an alarm too.
+
+A checker with the action `wait` is asked on both nodes, in every state but STOP: a node for which
+it fails does not begin to serve, and the machine is told when it is well (or was switched off).
 """
 
 from __future__ import annotations
@@ -20,11 +23,12 @@ from dataclasses import dataclass, field, replace
 from twofold.daemon.driver import ModuleDriver
 from twofold.daemon.parts import Watched
 from twofold.errors import ProbeNotMade
-from twofold.machine.events import CheckerTripped
-from twofold.machine.model import SERVING, State
+from twofold.machine.events import CheckerTripped, CheckerWell
+from twofold.machine.model import RUNNING, State
 from twofold.machine.verdicts import Tally, count
 
 HISTORY_MAX = 20
+WAIT = "wait"
 Note = Callable[[str, str], None]
 log = logging.getLogger("twofold.checking")
 
@@ -80,7 +84,9 @@ class Checking:
         view = self._driver.view
         if view.job is not None or self.is_off(watched.port.name):
             return False
-        if view.state in SERVING:
+        if watched.action == WAIT:
+            return view.state is not State.STOP
+        if view.state in RUNNING:
             return watched.side in ("primary", "both")
         return view.state is State.SECOND and watched.side in ("second", "both")
 
@@ -88,6 +94,9 @@ class Checking:
         watched = asked.watched
         while True:
             await asyncio.sleep(watched.interval_s)
+            name = watched.port.name
+            if self.is_off(name) and name in self._driver.view.unwell:
+                self._driver.post(CheckerWell(name))
             if self._active(watched):
                 await self._ask(asked)
             if not self._active(watched):
@@ -121,9 +130,12 @@ class Checking:
     def _follow(self, asked: Asked, tally: Tally) -> None:
         """What a verdict leads to."""
         name, view = asked.watched.port.name, self._driver.view
-        if view.state in SERVING:
-            if tally.tripped:
-                self._driver.post(CheckerTripped(name, asked.watched.action, tally.text))
+        action = asked.watched.action
+        if tally.tripped and (view.state in RUNNING or action == WAIT):
+            self._driver.post(CheckerTripped(name, action, tally.text))
+        if tally.ok and name in view.unwell:
+            self._driver.post(CheckerWell(name))
+        if view.state is not State.SECOND:
             return
         if tally.ok is None or tally.ok == asked.said:
             return

@@ -17,6 +17,7 @@ from typing import Any
 from twofold.adapters.statefile import StateFile
 from twofold.daemon.journal import Entry, Journal
 from twofold.daemon.parts import Parts, Told, perform
+from twofold.daemon.transitions import Transitions
 from twofold.errors import MirrorFailed, MirrorRefused, TwofoldError
 from twofold.machine.actions import Action, label
 from twofold.machine.events import (
@@ -89,6 +90,7 @@ class ModuleDriver:
         self._asides: set[asyncio.Task[None]] = set()
         self._asking: list[tuple[Event, asyncio.Future[tuple[Answer, str]]]] = []
         self._exits = {w.service: w for w in parts.checkers if w.service is not None}
+        self._transitions = Transitions(parts.application.script, self._alarm)
         self._told = Told(self._hear_status, lambda r: self.post(RelationKnown(r)), self.post)
         parts.engine.on_status(self._hear_status)
         parts.application.on_exit(self._hear_exit)
@@ -136,6 +138,7 @@ class ModuleDriver:
             while True:
                 await self._handle(await self._next())
         finally:
+            await self._transitions.close()
             for task in (*self._asides, *([self._job] if self._job else [])):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -169,13 +172,15 @@ class ModuleDriver:
         before = self.view
         decision = step(absorb(before, event, self._clock.monotonic_s()), event)
         if statefile.remembered(decision.view) != statefile.remembered(before):
-            await self._state_file.write(statefile.encode(decision.view))
+            await self._state_file.write(statefile.encode(decision.view, self._clock.wall_s()))
         self.view = decision.view
         self.found = self.found or isinstance(event, Found)
         if decision.loud:
             self._write_down(event, decision)
         self._tell_peer(before)
         self._act(decision)
+        if decision.view.state is not decision.before:
+            self._transitions.tell(decision.before, decision.view.state, decision.because)
         self._answer(event, decision)
         return decision
 
@@ -194,6 +199,9 @@ class ModuleDriver:
                 actions=", ".join(label(a) for a in decision.do),
             )
         )
+
+    def _alarm(self, sentence: str) -> None:
+        self._journal.write(Entry(self._clock.wall_s(), self.name, "alarm", sentence))
 
     def _tell_peer(self, before: View) -> None:
         said = self.report

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from twofold.adapters.watchdog_device import FEED_EVERY_S, WatchdogDevice
 from twofold.daemon.driver import ModuleDriver
-from twofold.machine.model import SERVING
+from twofold.machine.model import RUNNING
 from twofold.ports import ClockPort
 
 
@@ -33,7 +33,7 @@ class Fencing:
             self._device.disarm()
 
     def _look(self) -> None:
-        serves = any(d.view.state in SERVING for d in self._drivers())
+        serves = any(d.view.state in RUNNING for d in self._drivers())
         armed = self._device.armed
         if serves:
             self._device.feed()

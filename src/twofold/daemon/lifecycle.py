@@ -114,9 +114,13 @@ class Lifecycle:
             running.pending = module
             running.driver.digest = module.digest
             # Its parts are of the old configuration, so is what rules for it.
-            kept = running.driver.view.settings.arbitration
-            settings = running.switches.over(settings_of(self._node, module))
-            running.driver.change_settings(replace(settings, arbitration=kept))
+            kept = running.driver.view.settings
+            settings = replace(
+                running.switches.over(settings_of(self._node, module)),
+                arbitration=kept.arbitration,
+                waits_for=kept.waits_for,
+            )
+            running.driver.change_settings(settings)
             self._note(module.name, "the new configuration is used when the module next starts")
 
     async def _change_limit(self, running: Running, module: Module) -> None:
@@ -134,7 +138,7 @@ class Lifecycle:
         await self._build(module)
 
     async def _build(self, module: Module) -> None:
-        if not self._node.peers:
+        if not self._node.peers and module.config.module.kind == "mirror":
             raise OperatorError(
                 "a mirror needs a second node, and this cluster has one only",
                 "On the other server: twofold cluster join",
@@ -146,7 +150,7 @@ class Lifecycle:
         state_file = StateFile(self._places.var / module.name / "state.json")
         written = state_file.read()
         if written is not None:
-            view = statefile.decode(written, view, str(state_file.path))
+            view = statefile.decode(written, view, str(state_file.path), self._clock.wall_s())
         boot = module.config.module.boot if switches.boot is None else switches.boot
         if self._first_since_boot(module.name) and not boot:
             view = replace(view, wanted=False)
@@ -247,6 +251,7 @@ def check_supported(module: Module) -> None:
 def settings_of(node: NodeConfig, module: Module) -> Settings:
     section = module.config.module
     return Settings(
+        kind=Kind(section.kind),
         node=node.name,
         peer=node.peers[0].name if node.peers else "",
         heartbeat_timeout_s=node.cluster.heartbeat.timeout_s,
@@ -256,6 +261,7 @@ def settings_of(node: NodeConfig, module: Module) -> Settings:
         loop_interval_s=section.loop_interval_s,
         arbitration=section.arbitration,
         arbiter_timeout_s=node.cluster.arbitration.timeout_s,
+        waits_for=tuple(c.name for c in module.config.checkers if c.action == "wait"),
     )
 
 

@@ -138,6 +138,13 @@ class CheckerTripped:
     text: str
 
 
+@dataclass(frozen=True)
+class CheckerWell:
+    """A checker with the action wait, which failed or was not asked yet, is well."""
+
+    checker: str
+
+
 Event = (
     StartAsked
     | StopAsked
@@ -159,6 +166,7 @@ Event = (
     | AsideFailed
     | ServiceExited
     | CheckerTripped
+    | CheckerWell
 )
 
 FACTS = (
@@ -168,6 +176,7 @@ FACTS = (
     RelationKnown,
     ClaimAnswered,
     ArbiterHeard,
+    CheckerWell,
     TimerFired,
     Look,
 )

@@ -166,7 +166,8 @@ both_serve = seen("both serve", links.peer_serving)
 split_seen = seen("this was said before", lambda v: v.split_seen)
 
 copy_is_current = seen("this copy is current", copy_current)
-takes_over = seen("failover is on", lambda v: v.settings.failover)
+unwell = seen("a checker that it waits for is not well", lambda v: v.unwell != ())
+takes_over = seen("failover is on", lambda v: v.settings.failover) & ~unwell
 offered = seen(
     "the peer offers the service",
     lambda v: (
@@ -199,6 +200,9 @@ second_synced = seen(
         and v.peer.state is State.SECOND
     ),
 )
+second_able = second_synced & ~seen(
+    "a checker there is not well", lambda v: v.peer is not None and v.peer.unwell
+)
 peer_failed = seen(
     "the application failed there not long ago", lambda v: v.peer is not None and v.peer.failed
 )
@@ -225,6 +229,7 @@ alone_refused = Guard(
 tripped_none = _tripped("none")
 tripped_stop = _tripped("stop")
 tripped_failover = _tripped("failover") | _tripped("wait")
+tripped_wait = _tripped("wait")
 
 found_outlived = Guard(
     "a primary engine runs in an epoch that is over",
@@ -245,6 +250,7 @@ found_primary = _found(
 found_secondary = _found(
     "a secondary engine runs", lambda e: e.engine is not None and e.engine.role == "secondary"
 )
+found_application = _found("the application runs", lambda e: e.application_runs)
 found_engine = _found("an engine runs", lambda e: e.engine is not None)
 found_alone = _found("alone", lambda e: e.engine is not None and e.engine.alone)
 
@@ -261,6 +267,7 @@ equals = seen(
     ),
 )
 diverged = seen("both went on alone", lambda v: v.relation is Relation.DIVERGED)
+newer_here = seen("this node's data is newer", lambda v: v.relation is Relation.MINE_NEWER)
 strangers = seen("the data have nothing in common", lambda v: v.relation is Relation.UNRELATED)
 must_compare = seen(
     "there are new generations to compare", lambda v: _pair(v) not in (None, v.compared)
@@ -290,6 +297,7 @@ resumes = undecided & seen(
     lambda v: standing(v) in (Standing.MAY_SERVE, Standing.NOT_SURE),
 )
 unclaimed = seen("nothing claimed yet", lambda v: v.claim == 0)
+claiming = seen("something is claimed", lambda v: v.claim > 0)
 
 
 def begins_by_itself(view: View) -> bool:

@@ -30,6 +30,11 @@ class State(Enum):
     ALONE = "ALONE"
     PRIM = "PRIM"
     SECOND = "SECOND"
+    UP = "UP"  # of modules that have no primary
+
+
+MIRROR_STATES = (State.STOP, State.WAIT, State.ALONE, State.PRIM, State.SECOND)
+LIGHT_STATES = (State.STOP, State.WAIT, State.UP)
 
 
 class Readiness(Enum):
@@ -39,6 +44,8 @@ class Readiness(Enum):
 
 
 SERVING = frozenset({State.ALONE, State.PRIM})
+RUNNING = SERVING | {State.UP}
+"""Where the application runs; of a mirror, at most one node is in one of them in an epoch."""
 
 
 class Job(Enum):
@@ -151,6 +158,7 @@ class Report:
     claimed: int = 0
     undecided: bool = False  # stopped serving for want of a ruling: no consent to take over
     failed: bool = False
+    unwell: bool = False  # a checker with the action wait says that it cannot serve
     generation: Generation | None = None
     trusted: bool = True  # as in `Engine`
     digest: str = ""
@@ -162,6 +170,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Settings:
+    kind: Kind = Kind.MIRROR
     node: str = "a"
     peer: str = "b"
     heartbeat_timeout_s: float = 3.0
@@ -173,6 +182,7 @@ class Settings:
     retry_s: float = 5.0
     arbitration: str = "none"  # none, ping, witness: who rules when the nodes lose each other
     arbiter_timeout_s: float = 1.0  # bound of one question to the witnesses or ping addresses
+    waits_for: tuple[str, ...] = ()  # checkers with the action wait
 
 
 @dataclass(frozen=True)
@@ -224,6 +234,7 @@ class View:
     peer: Report | None = None
     peer_heard_s: float = 0.0  # at the start: when we began to listen
     grants: int = 0
+    unwell: tuple[str, ...] = ()  # of `Settings.waits_for`: those that fail, or were not asked yet
     relation: Relation | None = None
     peer_alone_epoch: int = 0
     synced_epoch: int = 0
@@ -243,8 +254,14 @@ REMEMBERED = (
     "peer_alone_epoch",
     "synced_epoch",
     "failovers",
+    "loops_s",
+    "failed_at_s",
 )
-"""The fields of a view that must survive a crash; `wire.statefile` is their format."""
+"""The fields of a view that must survive a crash; `wire.statefile` is their format.
+
+The last two are moments: the file has them in the time of the calendar, since a monotonic clock
+begins anew with the machine.
+"""
 
 assert set(REMEMBERED) <= {f.name for f in fields(View)}
 
@@ -300,6 +317,7 @@ def report(view: View, digest: str = "") -> Report:
         claimed=view.claimed,
         undecided=view.undecided,
         failed=recently_failed(view),
+        unwell=view.unwell != (),
         generation=engine.generation if engine else None,
         trusted=engine is None or engine.trusted,
         digest=digest,
@@ -314,8 +332,8 @@ def recently_failed(view: View) -> bool:
 
 def check_kind(kind: Kind) -> None:
     """Raises for the kinds that have their place but no rules yet."""
-    if kind is not Kind.MIRROR:
+    if kind is Kind.FARM:
         raise OperatorError(
             f"modules of kind {kind.value!r} are not supported yet",
-            'Use kind = "mirror" in [module], or remove the module.',
+            'Use kind = "mirror" or "light" in [module], or remove the module.',
         )

@@ -124,6 +124,9 @@ TOOK_OVER = Note("took over", lambda v, _e: replace(v, took_over=True, failovers
 STAYED = Note("did not take over", lambda v, _e: replace(v, took_over=False))
 SWAP_DUE = Note("swap back", lambda v, _e: replace(v, swap_due=True))
 SWAP_DONE = Note("no swap back", lambda v, _e: replace(v, swap_due=False))
+ASK_CHECKERS = Note(
+    "checkers are asked first", lambda v, _e: replace(v, unwell=v.settings.waits_for)
+)
 SPLIT_SEEN = Note("split seen", lambda v, _e: replace(v, split_seen=True))
 ENDED_IN_JOB = Note("a service ended meanwhile", _ended_in_job)
 ALL_RUN = Note("all services run", lambda v, _e: replace(v, ended_in_job=""))

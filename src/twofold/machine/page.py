@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from twofold.machine.actions import label
 from twofold.machine.events import FACTS
-from twofold.machine.model import State
+from twofold.machine.model import LIGHT_STATES, MIRROR_STATES, State
 from twofold.machine.rule import Answer, Rule, Severity
 from twofold.machine.rules import RULES
+from twofold.machine.rules_light import LIGHT_RULES
 
 _HEAD = """# States of a mirror module
 
@@ -32,12 +33,30 @@ below was taken, and when.
 """
 
 
+_LIGHT = """# Light modules
+
+A light module runs on each node that starts it, by itself: start, check, restart.
+
+| state | meaning |
+| --- | --- |
+| STOP | not started on this node |
+| WAIT | started, and waiting: for a checker with the action wait, or a while after a failure |
+| UP | running |
+"""
+
+
 def states_page() -> str:
-    parts = [_HEAD, "## Transitions\n", _diagram(), "## Every decision\n", _intro()]
-    for state in State:
-        parts.append(f"### {state.value}\n")
-        parts.append("\n".join(_table(state)) + "\n")
+    parts = [_HEAD, "## Transitions\n", _diagram(RULES), "## Every decision\n", _intro()]
+    parts += _tables("", MIRROR_STATES, RULES)
+    parts += [_LIGHT, _diagram(LIGHT_RULES)]
+    parts += _tables("Light: ", LIGHT_STATES, LIGHT_RULES)
     return "\n".join(parts)
+
+
+def _tables(prefix: str, states: tuple[State, ...], rules: tuple[Rule, ...]) -> Iterator[str]:
+    for state in states:
+        yield f"### {prefix}{state.value}\n"
+        yield "\n".join(_table(state, rules)) + "\n"
 
 
 def _intro() -> str:
@@ -47,24 +66,24 @@ def _intro() -> str:
     )
 
 
-def _diagram() -> str:
+def _diagram(rules: tuple[Rule, ...]) -> str:
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> STOP"]
-    lines += sorted({f"    {a} --> {b}" for a, b in transitions()})
+    lines += sorted({f"    {a} --> {b}" for a, b in transitions(rules)})
     return "\n".join([*lines, "```", ""])
 
 
-def transitions() -> Iterator[tuple[str, str]]:
+def transitions(rules: tuple[Rule, ...] = RULES) -> Iterator[tuple[str, str]]:
     """Every change of state that some row makes."""
-    for rule in RULES:
+    for rule in rules:
         for given in rule.given:
             if rule.then is not None and rule.then is not given:
                 yield given.value, rule.then.value
 
 
-def _table(state: State) -> Iterator[str]:
+def _table(state: State, rules: tuple[Rule, ...]) -> Iterator[str]:
     yield "| on | when | then | do | because |"
     yield "| --- | --- | --- | --- | --- |"
-    for rule in RULES:
+    for rule in rules:
         if state not in rule.given:
             continue
         yield "| " + " | ".join(_cells(rule)) + " |"

@@ -15,7 +15,7 @@ from enum import Enum
 
 from twofold.machine.actions import Action
 from twofold.machine.guards import Guard
-from twofold.machine.model import Job, State
+from twofold.machine.model import MIRROR_STATES, Job, State
 from twofold.machine.notes import Note
 
 
@@ -32,7 +32,7 @@ class Severity(Enum):
     ALARM = "alarm"
 
 
-ANY: tuple[State, ...] = tuple(State)
+ANY: tuple[State, ...] = MIRROR_STATES
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 `rules_stopped` has STOP, `rules_waiting` WAIT (who may begin to serve), `rules_serving` and
 `rules_handover` ALONE and PRIM (keep serving, hand over, stop), `rules_following` SECOND (copy,
 take over). The last rows here say, for whatever no row above speaks of, that nothing needs to be
-done, or that it is refused.
+done, or that it is refused. Light modules have a table of their own, `rules_light`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from twofold.machine.events import (
     StopAsked,
     SwapAsked,
 )
+from twofold.machine.model import Kind
 from twofold.machine.notes import TROUBLE
 from twofold.machine.rule import ANY, Answer, Rule, Severity
 from twofold.machine.rules_following import FOLLOWING
+from twofold.machine.rules_light import LIGHT_RULES
 from twofold.machine.rules_serving import SERVING_RULES
 from twofold.machine.rules_stopped import STOPPED
 from twofold.machine.rules_waiting import WAITING
@@ -80,3 +82,6 @@ OTHERWISE: tuple[Rule, ...] = (
 )
 
 RULES: tuple[Rule, ...] = (*STOPPED, *WAITING, *SERVING_RULES, *FOLLOWING, *OTHERWISE)
+
+TABLES: dict[Kind, tuple[Rule, ...]] = {Kind.MIRROR: RULES, Kind.LIGHT: LIGHT_RULES}
+"""The table of each kind of module; a farm has none yet."""

@@ -111,7 +111,7 @@ FOLLOWING_ASKED: tuple[Rule, ...] = (
         sets=(n.wish(Wish.PRIM),),
         answer=Answer.ACCEPT,
         severity=Severity.ALARM,
-        because="failover is off; {by} decided that {node} takes over, if {arbiter} agrees",
+        because="{by} decided that {node} takes over, if {arbiter} agrees",
     ),
     Rule(
         given=(SECOND,),
@@ -122,7 +122,7 @@ FOLLOWING_ASKED: tuple[Rule, ...] = (
         do=TAKE_ALONE,
         sets=TAKE_OVER_NOTES,
         severity=Severity.ALARM,
-        because="failover is off; {by} decided that {node} takes over from {peer}",
+        because="{by} decided that {node} takes over from {peer}",
     ),
     Rule(
         given=(SECOND,),
@@ -229,7 +229,7 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
         on=FACTS,
         when=g.peer_lost & g.copy_is_current & ~g.takes_over & ~g.busy & ~g.wished(Wish.PRIM),
         severity=Severity.QUIET,
-        because="{peer} is lost, but failover is off",
+        because="{peer} is lost, but {node} does not take over by itself",
     ),
     Rule(
         given=(SECOND,),
@@ -260,7 +260,7 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
         then=WAIT,
         job=Job.RECOVERING,
         do=LEAVE,
-        because="{peer} is back and serves no more; failover is off, so both look who may serve",
+        because="{peer} serves no more, and {node} does not take over by itself: both look who may",
     ),
     Rule(
         given=(SECOND,),

@@ -69,7 +69,7 @@ SERVING_JOBS: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(JobFailed,),
-        when=g.ended(Job.SERVING, Job.RESTARTING) & g.second_synced & ~g.peer_failed,
+        when=g.ended(Job.SERVING, Job.RESTARTING) & g.second_able & ~g.peer_failed,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,

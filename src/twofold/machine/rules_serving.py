@@ -119,7 +119,7 @@ SERVING_ASKED: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(StopAsked,),
-        when=g.second_synced,
+        when=g.second_able,
         then=PRIM,
         job=Job.HANDING_OVER,
         instead=True,
@@ -142,7 +142,7 @@ SERVING_ASKED: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(SwapAsked,),
-        when=g.second_synced,
+        when=g.second_able,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -155,7 +155,8 @@ SERVING_ASKED: tuple[Rule, ...] = (
         on=(SwapAsked,),
         when=~g.busy,
         answer=Answer.REFUSE,
-        because="swap refused: {peer} is not an up-to-date SECOND; `twofold state` says why",
+        because="swap refused: {peer} is not an up-to-date SECOND that may serve; "
+        "`twofold state` says why",
     ),
     Rule(
         given=BOTH,
@@ -190,7 +191,7 @@ FAILURES: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(CheckerTripped,),
-        when=g.tripped_failover & g.second_synced & ~g.peer_failed & ~g.loops_spent,
+        when=g.tripped_failover & g.second_able & ~g.peer_failed & ~g.loops_spent,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -200,8 +201,19 @@ FAILURES: tuple[Rule, ...] = (
     ),
     Rule(
         given=BOTH,
+        on=(CheckerTripped,),
+        when=g.tripped_wait & ~g.loops_spent,
+        then=WAIT,
+        job=Job.RECOVERING,
+        do=(*STOP_HERE, EnsureEngine()),
+        sets=(n.COUNT_LOOP, n.wish(Wish.START), n.SWAP_DONE, n.NOT_ALONE),
+        severity=Severity.ALARM,
+        because="{what} failed ({text}), so the application is stopped until it is well again",
+    ),
+    Rule(
+        given=BOTH,
         on=(CheckerTripped, ServiceExited),
-        when=g.loops_spent & g.second_synced,
+        when=g.loops_spent & g.second_able,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -271,7 +283,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=FACTS,
-        when=g.disk_failed & g.second_synced & ~g.peer_failed,
+        when=g.disk_failed & g.second_able & ~g.peer_failed,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -282,7 +294,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(ALONE,),
         on=FACTS,
-        when=g.second_synced & g.peer_is_home & ~g.peer_failed & ~g.busy,
+        when=g.second_able & g.peer_is_home & ~g.peer_failed & ~g.busy,
         then=PRIM,
         sets=(n.SWAP_DUE, n.STAYED),
         because="{peer} has everything again, and is to have the service back",
@@ -298,7 +310,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(PRIM,),
         on=FACTS,
-        when=g.swap_due & g.second_synced & ~g.peer_failed,
+        when=g.swap_due & g.second_able & ~g.peer_failed,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,

@@ -44,7 +44,15 @@ SERVE_NOTES = (
     n.ALL_RUN,
     n.NO_TROUBLE,
 )
-STARTED = (n.WANTED, n.NOT_FROM_STOP, n.ASKED_FOR, n.FRESH_LOOPS, n.NO_TROUBLE, n.NO_OFFER)
+STARTED = (
+    n.WANTED,
+    n.NOT_FROM_STOP,
+    n.ASKED_FOR,
+    n.FRESH_LOOPS,
+    n.NO_TROUBLE,
+    n.NO_OFFER,
+    n.ASK_CHECKERS,
+)
 
 FOUND: tuple[Rule, ...] = (
     Rule(
@@ -54,7 +62,7 @@ FOUND: tuple[Rule, ...] = (
         then=WAIT,
         job=Job.STARTING,
         do=(ReleaseAddress(), StopEngine(abort=True), *STOP_ALL, EnsureEngine()),
-        sets=(n.WANTED, n.wish(Wish.START)),
+        sets=(n.WANTED, n.wish(Wish.START), n.ASK_CHECKERS),
         severity=Severity.ALARM,
         because="the daemon came back and found its engine serving in an epoch that is over",
     ),
@@ -115,7 +123,7 @@ FOUND: tuple[Rule, ...] = (
         then=WAIT,
         job=Job.STARTING,
         do=BEGIN,
-        sets=(n.WANTED, n.wish(Wish.START)),
+        sets=(n.WANTED, n.wish(Wish.START), n.ASK_CHECKERS),
         because="the daemon started, and the module was started before",
     ),
     Rule(

@@ -6,7 +6,7 @@ They stand in `twofold state`, the console and every alarm, so they name nodes, 
 from __future__ import annotations
 
 from twofold.machine.links import link_up, peer_heard, peer_lost, peer_serving
-from twofold.machine.model import Engine, State, View, Wish, copy_current
+from twofold.machine.model import Engine, Kind, State, View, Wish, copy_current
 from twofold.machine.standing import Standing, standing
 
 NOTHING = "Nothing to do."
@@ -59,11 +59,14 @@ def _at_rest(view: View, module: str) -> tuple[str, str]:
             return _prim(view)
         case State.SECOND:
             return _second(view, module)
+        case State.UP:
+            return "Running.", NOTHING
 
 
 def _stopped(view: View, module: str) -> tuple[str, str]:
     start = f"Start it: twofold start {module}"
-    if view.engine is None and view.epoch == 0 and not peer_serving(view):
+    light = view.settings.kind is Kind.LIGHT
+    if not light and view.engine is None and view.epoch == 0 and not peer_serving(view):
         start = f"On the node with the good data: twofold prim {module}. On the other: start"
     if view.trouble:
         return f"Stopped. Last failure: {_sentence(view.trouble)}", start
@@ -77,7 +80,14 @@ def _waiting(view: View, module: str) -> tuple[str, str]:
         return f"Waiting {seconds} s before the next attempt.{_trouble(view)}", _patience()
     if view.wish is Wish.SECOND and not peer_serving(view):
         return f"Waiting for {peer} to serve, then this node follows it.", f"Start {peer}."
+    if view.settings.kind is Kind.LIGHT:
+        text = f"Waiting until {_checkers(view)} well.{_trouble(view)}"
+        return text, "Mend what it asks for; `twofold state` has its answer."
     answer = standing(view)
+    if view.unwell and answer in (Standing.MAY_SERVE, Standing.OTHERS_TURN):
+        text = f"Waiting until {_checkers(view)} well.{_trouble(view)}"
+        anyway = f"to serve here all the same: twofold prim {module} --yes"
+        return text, f"Mend what it asks for; `twofold state` has its answer. Or, {anyway}"
     here = f"run `twofold prim {module} --yes` here if {peer} is lost for ever"
     first = f"On the node with the good data: twofold prim {module}"
     match answer:
@@ -141,6 +151,9 @@ def _second(view: View, module: str) -> tuple[str, str]:
     if peer_lost(view) and copy_current(view) and not view.settings.failover:
         text = f"{peer} is lost, this copy is current, and failover is off: nobody serves."
         return text, f"To serve here: twofold prim {module}"
+    if view.unwell:
+        text = f"Following {peer}; this node would not take over until {_checkers(view)} well."
+        return text, "Mend what it asks for; `twofold state` has its answer."
     if view.offer is not None:
         return f"The service was handed to {peer}, which is about to take it.", _patience()
     if not link_up(view):
@@ -151,6 +164,13 @@ def _second(view: View, module: str) -> tuple[str, str]:
         then = "takes over" if view.settings.failover else "may take over (failover is off)"
         return f"This copy is current; this node {then} when {peer} is lost.", NOTHING
     return f"Receiving a copy from {peer}{_copying(view.engine)}.", _patience()
+
+
+def _checkers(view: View) -> str:
+    one = len(view.unwell) == 1
+    return (
+        f"{'checker' if one else 'checkers'} {' and '.join(view.unwell)} {'is' if one else 'are'}"
+    )
 
 
 def _copying(engine: Engine | None) -> str:

@@ -77,8 +77,9 @@ def _first_of_equals(view: View, mine: Generation, theirs: Generation) -> bool:
     # A copy that a crash cut short may lack the last writes, which the other still has.
     whole_mine = view.engine is None or view.engine.trusted
     whole_theirs = view.peer is None or view.peer.trusted
-    rank_mine = (whole_mine, mine.role == "primary", mine.epoch)
-    rank_theirs = (whole_theirs, theirs.role == "primary", theirs.epoch)
+    well_theirs = view.peer is None or not view.peer.unwell
+    rank_mine = (whole_mine, not view.unwell, mine.role == "primary", mine.epoch)
+    rank_theirs = (whole_theirs, well_theirs, theirs.role == "primary", theirs.epoch)
     if rank_mine != rank_theirs:
         return rank_mine > rank_theirs
     return view.settings.node < view.settings.peer

@@ -23,6 +23,7 @@ from twofold.machine.events import (
     ArbiterHeard,
     AsideFailed,
     CheckerTripped,
+    CheckerWell,
     ClaimAnswered,
     EngineChanged,
     EngineGone,
@@ -36,10 +37,10 @@ from twofold.machine.events import (
     ServiceExited,
 )
 from twofold.machine.links import peer_heard
-from twofold.machine.model import SERVING, Engine, Job, Report, State, View, Wish
+from twofold.machine.model import SERVING, Engine, Job, Kind, Report, State, View, Wish
 from twofold.machine.notes import claimed_epoch, next_epoch
 from twofold.machine.rule import Answer, Rule, Severity
-from twofold.machine.rules import RULES
+from twofold.machine.rules import TABLES
 from twofold.machine.standing import standing
 
 LOOK_EVERY_S = 0.5
@@ -102,6 +103,11 @@ def absorb(view: View, event: Event, now_s: float) -> View:
             return _take_ruling(view, event)
         case AsideFailed(action=ClaimEpoch(epoch=epoch), text=text):
             return _take_ruling(view, ClaimAnswered(epoch, None, text=text))
+        case CheckerTripped(checker=checker, action="wait"):
+            others = tuple(name for name in view.unwell if name != checker)
+            return replace(view, unwell=(*others, checker))
+        case CheckerWell(checker=checker):
+            return replace(view, unwell=tuple(name for name in view.unwell if name != checker))
         case ArbiterHeard(heard=heard, text=text):
             heard_s = view.now_s if heard else view.arbiter_heard_s
             return replace(view, arbiter_heard=heard, arbiter_heard_s=heard_s, arbiter_text=text)
@@ -217,11 +223,11 @@ def _learn(view: View, engine: Engine) -> View:
 
 
 @functools.cache
-def rows_of(state: State, event: type) -> tuple[Rule, ...]:
-    return tuple(r for r in RULES if state in r.given and event in r.on)
+def rows_of(state: State, event: type, kind: Kind = Kind.MIRROR) -> tuple[Rule, ...]:
+    return tuple(r for r in TABLES[kind] if state in r.given and event in r.on)
 
 
-def step(view: View, event: Event, rows: Rows = rows_of) -> Decision:
+def step(view: View, event: Event, rows: Rows | None = None) -> Decision:
     """The first row that fits, with its blanks filled in. Other `rows` are for tests."""
     rule = choose(view, event, rows)
     after = view
@@ -244,8 +250,10 @@ def step(view: View, event: Event, rows: Rows = rows_of) -> Decision:
     return Decision(rule, after, tuple(do), view.state, (view, event))
 
 
-def choose(view: View, event: Event, rows: Rows = rows_of) -> Rule:
-    for rule in rows(view.state, type(event)):
+def choose(view: View, event: Event, rows: Rows | None = None) -> Rule:
+    kind = view.settings.kind
+    table = rows(view.state, type(event)) if rows else rows_of(view.state, type(event), kind)
+    for rule in table:
         if rule.job is not None and not rule.instead and _job_runs(view, event):
             continue
         if rule.when is None or rule.when.holds(view, event):
@@ -283,6 +291,11 @@ def _fill(view: View, action: Action) -> Action:
 ARBITERS = {"none": "nobody", "ping": "a ping address", "witness": "the witness"}
 
 
+def _checkers(view: View) -> str:
+    word = "checker" if len(view.unwell) == 1 else "checkers"
+    return f"{word} {', '.join(view.unwell)}"
+
+
 def sentence(because: str, view: View, event: Event) -> str:
     """The row's sentence with names in it."""
     words = {
@@ -294,6 +307,7 @@ def sentence(because: str, view: View, event: Event) -> str:
         "max_loops": str(view.settings.max_loops),
         "standing": standing(view).value,
         "trouble": view.trouble,
+        "unwell": _checkers(view),
         "arbiter": ARBITERS[view.settings.arbitration],
         "ruling": view.arbiter_text or "no reason known",
         "by": "",

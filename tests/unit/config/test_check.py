@@ -125,7 +125,7 @@ def test_directories_of_one_module_do_not_overlap() -> None:
         (('service = "app"', 'service = "ap"'), "which the module does not have. Did you mean"),
         (('default_primary = "none"', 'default_primary = "c"'), "there is no node 'c'"),
         (("[module]", '[module]\nkind = "farm"'), "'farm' are not part of this version"),
-        (("[module]", '[module]\nkind = "light"'), "'light' are not part of this version"),
+        (("[module]", '[module]\nkind = "farm"'), "'farm' are not part of this version"),
         (("[module]", '[module]\narbitration = "ping"'), "names no address to ping"),
         (("[module]", '[module]\narbitration = "witness"'), "the cluster has no witness"),
         (('command = ["/bin/app"]', 'script = "run"'), "no executable scripts/run"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.fakes.engine_model import EngineModel
@@ -97,7 +98,7 @@ async def test_the_epoch_is_on_disk_before_the_engine_hears_of_it(tmp_path: Path
         async def watched(name: str, **fields: object) -> object:
             if name == "become_primary":
                 text = bench.file.read() or b""
-                remembered.append(statefile.decode(text, View(), "state.json").epoch)
+                remembered.append(statefile.decode(text, View(), "state.json", 0.0).epoch)
                 assert fields["epoch"] == remembered[-1]
             return await ask(name, **fields)
 
@@ -188,3 +189,36 @@ async def test_why_is_in_the_journal(tmp_path: Path) -> None:
         sentences = [row["sentence"] for row in rows]
         assert "a person says this node has the good data" in sentences
         assert sentences[-1] == "a serves already"
+
+
+async def test_the_transition_script_hears_of_each_change_of_state(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        await bench.driver.ask(PrimAsked(), 5)
+        await bench.at_rest(State.ALONE)
+        await bench.until(lambda: len(bench.application.scripts) == 2)
+        told = [words[:3] for words in bench.application.scripts]
+        assert told == [("transition", "STOP", "WAIT"), ("transition", "WAIT", "ALONE")]
+        assert bench.application.scripts[1][3].startswith("a person says that a has the good data")
+
+
+async def test_a_checker_with_wait_is_asked_before_anything_begins(tmp_path: Path) -> None:
+    """Not well: it does not begin to serve. Well: it does. Fails: it is stopped until well."""
+    probe = Probe("gateway", [])
+    probe.answers = [False] * 3
+    watched = Watched(probe, interval_s=0.02, failures=2, action="wait", service=None)
+    bench = Bench(tmp_path, (watched,))
+    bench.driver.view = replace(
+        bench.driver.view, settings=replace(bench.driver.view.settings, waits_for=("gateway",))
+    )
+    async with running(bench):
+        checking = asyncio.create_task(Checking(bench.driver).run())
+        bench.driver.post(PrimAsked())
+        await bench.until(lambda: not probe.answers)
+        assert "start primary" not in bench.story
+        await bench.at_rest(State.ALONE)
+        probe.answers = [False] * 4
+        await bench.at_rest(State.WAIT)
+        assert not bench.application.runs and not bench.address.is_held
+        await bench.at_rest(State.ALONE)
+        assert bench.application.runs
+        checking.cancel()

@@ -10,6 +10,7 @@ from twofold.config.load import Module, NodeConfig, parse_cluster, parse_module
 from twofold.config.places import Places
 from twofold.daemon.lifecycle import check_supported, mirror_config, settings_of
 from twofold.errors import OperatorError
+from twofold.machine.model import Kind
 
 CLUSTER = """
 [cluster]
@@ -71,7 +72,15 @@ def test_the_machine_is_given_the_timeout_and_the_loops() -> None:
     assert settings.default_primary == "b"
 
 
-@pytest.mark.parametrize("key", ['kind = "farm"', 'kind = "light"'])
-def test_what_is_not_there_yet_says_so(key: str) -> None:
+def test_what_is_not_there_yet_says_so() -> None:
+    check_supported(module('[module]\nkind = "light"\n'))
     with pytest.raises(OperatorError, match="not supported yet"):
-        check_supported(module(f"[module]\n{key}\n"))
+        check_supported(module('[module]\nkind = "farm"\n'))
+
+
+def test_the_machine_is_told_its_kind_and_what_it_waits_for() -> None:
+    text = '[module]\nkind = "light"\n'
+    text += '[[checker]]\nname = "gateway"\nkind = "tcp"\n'
+    text += 'address = "10.0.0.254:80"\naction = "wait"\n'
+    settings = settings_of(node(), module(text))
+    assert (settings.kind, settings.waits_for) == (Kind.LIGHT, ("gateway",))

@@ -15,13 +15,22 @@ from twofold.machine.actions import (
     StopApplication,
 )
 from twofold.machine.events import EVENTS, JobDone, JobFailed
-from twofold.machine.model import State
+from twofold.machine.model import LIGHT_STATES, MIRROR_STATES, Kind, State
 from twofold.machine.rule import Rule
-from twofold.machine.rules import RULES
+from twofold.machine.rules import TABLES
 
 
-def rows(state: State, event: type) -> list[Rule]:
-    return [r for r in RULES if state in r.given and event in r.on]
+def rows(state: State, event: type, kind: Kind = Kind.MIRROR) -> list[Rule]:
+    return [r for r in TABLES[kind] if state in r.given and event in r.on]
+
+
+STATES = {Kind.MIRROR: MIRROR_STATES, Kind.LIGHT: LIGHT_STATES}
+PAIRS = [
+    (kind, state, event)
+    for kind in TABLES
+    for state, event in itertools.product(STATES[kind], EVENTS)
+]
+ALL_RULES = [rule for table in TABLES.values() for rule in table]
 
 
 def settles(rule: Rule) -> bool:
@@ -32,34 +41,36 @@ def settles(rule: Rule) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("state", "event"),
-    list(itertools.product(State, EVENTS)),
-    ids=lambda x: x.value if isinstance(x, State) else x.__name__,
+    ("kind", "state", "event"),
+    PAIRS,
+    ids=lambda x: x.value if isinstance(x, State | Kind) else x.__name__,
 )
-def test_every_event_in_every_state_ends_in_an_unconditional_row(state: State, event: type) -> None:
-    assert settles(rows(state, event)[-1])
+def test_every_event_in_every_state_ends_in_an_unconditional_row(
+    kind: Kind, state: State, event: type
+) -> None:
+    assert settles(rows(state, event, kind)[-1])
 
 
 def test_no_row_is_shadowed_everywhere_by_an_unconditional_one_above() -> None:
     reachable: set[int] = set()
-    for state, event in itertools.product(State, EVENTS):
-        for rule in rows(state, event):
+    for kind, state, event in PAIRS:
+        for rule in rows(state, event, kind):
             reachable.add(id(rule))
             if settles(rule):
                 break
-    shadowed = [r for r in RULES if id(r) not in reachable]
+    shadowed = [r for r in ALL_RULES if id(r) not in reachable]
     assert shadowed == []
 
 
 def test_the_end_of_a_job_always_frees_the_module() -> None:
-    for rule in RULES:
+    for rule in ALL_RULES:
         if set(rule.on) & {JobDone, JobFailed}:
             assert rule.ends_job or rule.job is not None, rule.because
 
 
 def test_actions_of_a_job_are_never_beside_it() -> None:
     """Only short and safe actions run without a job."""
-    beside = {type(a).__name__ for r in RULES if r.job is None for a in r.do}
+    beside = {type(a).__name__ for r in ALL_RULES if r.job is None for a in r.do}
     assert beside <= {"ContinueAlone", "AnnounceAddress", "AskRelation", "Outdate", "ClaimEpoch"}
 
 
@@ -68,7 +79,7 @@ def order(do: tuple[Action, ...], kinds: tuple[type, ...]) -> list[str]:
 
 
 def test_serving_begins_engine_then_address_then_application() -> None:
-    for rule in RULES:
+    for rule in ALL_RULES:
         starts = any(isinstance(a, StartApplication) and a.side == "primary" for a in rule.do)
         names = order(rule.do, (BecomePrimary, HoldAddress))
         if starts and any(isinstance(a, BecomePrimary) for a in rule.do):
@@ -82,7 +93,7 @@ def test_serving_begins_engine_then_address_then_application() -> None:
 
 
 def test_leaving_stops_the_application_before_the_address_and_a_loser_the_address_first() -> None:
-    for rule in RULES:
+    for rule in ALL_RULES:
         served = {State.ALONE, State.PRIM} & set(rule.given)
         if not served or ReleaseAddress() not in rule.do:
             continue
@@ -95,6 +106,6 @@ def test_leaving_stops_the_application_before_the_address_and_a_loser_the_addres
 
 
 def test_every_sentence_names_no_internals() -> None:
-    for rule in RULES:
+    for rule in ALL_RULES:
         assert rule.because and not rule.because.endswith("."), rule.because
         assert "View" not in rule.because
