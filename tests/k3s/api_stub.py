@@ -33,7 +33,7 @@ class Refused(Exception):
 
 
 class ApiStub:
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.objects: dict[str, Thing] = {}  # by path
         self.faults: list[tuple[int, dict[str, str]] | float] = []
         self.log: list[str] = []
@@ -57,7 +57,7 @@ class ApiStub:
             def do_DELETE(self) -> None:
                 stub.answer(self, "DELETE")
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -123,6 +123,8 @@ class ApiStub:
             pass  # whoever asked has given up
 
     def _do(self, method: str, path: str, query: Thing, body: Thing, content: str) -> Thing:
+        if path == "/readyz":
+            return {}
         if path in ("/api/v1/nodes", "/api/v1/pods"):
             return self._list(path.removeprefix("/api/v1/"), query)
         if path not in self.objects:

@@ -15,6 +15,8 @@ from twofold.cli import (
     doctor,
     journal,
     k3s,
+    k3s_install,
+    k3s_later,
     mirror,
     module,
     packing,
@@ -70,6 +72,7 @@ app.add_typer(module.app, name="module")
 packing.add_to(module.app)
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")
+assert k3s_install.app and k3s_later.app  # they add themselves to k3s
 app.add_typer(k3s.app, name="k3s")
 app.add_typer(user.app, name="user")
 if importlib.util.find_spec("twofold.cli.lab") is not None:

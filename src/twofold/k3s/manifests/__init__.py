@@ -1,0 +1,1 @@
+"""Kubernetes manifests that come with Twofold, our own templates; checked by their schemas."""
