@@ -177,7 +177,8 @@ def _airgap_steps(settings: Settings) -> tuple[Step, ...]:
     folder = settings.airgap
 
     def there(machine: Machine) -> bool:
-        return machine.exists(texts.BINARY) and machine.exists(f"{texts.IMAGES}/.twofold")
+        same = installed_version(machine) == settings.k3s_version
+        return same and machine.exists(f"{texts.IMAGES}/.twofold")
 
     def place(machine: Machine) -> None:
         for name in ("install.sh", "k3s"):
@@ -187,6 +188,12 @@ def _airgap_steps(settings: Settings) -> tuple[Step, ...]:
                     "It holds install.sh, k3s, and the images (*.tar.zst or *.tar): see the guide.",
                 )
         machine.run(["install", "-D", "-m", "755", f"{folder}/k3s", texts.BINARY])
+        found = installed_version(machine)
+        if found != settings.k3s_version:
+            raise StepFailed(
+                f"{folder}/k3s is K3s {found}, not {settings.k3s_version}",
+                f"Put that version there, or say --k3s-version {found}.",
+            )
         machine.run(["mkdir", "-p", texts.IMAGES])
         names = ("-name", "*.tar", "-o", "-name", "*.tar.zst", "-o", "-name", "*.tar.gz")
         find = ["find", folder, "-maxdepth", "1", "-type", "f", "(", *names, ")"]

@@ -126,6 +126,8 @@ class Server:
         return self._touch([f"{w}/." for w in words if w.startswith("/")])
 
     def _place(self, words: list[str]) -> Ran:
+        if "-D" in words:
+            self.files[words[-1]] = self.files[words[-2]]
         return self._touch([words[-1]])
 
     def _k3s_installer(self, environment: Mapping[str, str]) -> Ran:
@@ -190,7 +192,7 @@ class Server:
                 ips = ("10.0.0.1", "10.0.0.2")
                 members = [{"node": ip, "addresses": {"lan": ip}} for ip in ips]
                 here: dict[str, object] = {"node": "a", "members": members}
-                said = [here, {"node": "b", "error": {}}]
+                said = [here, {"node": "b", "error": "silent"}]
             case ["module", "add"]:
                 self.files[MODULE_FILE] = ""
             case ["prim" | "start", _]:

@@ -198,12 +198,17 @@ def test_air_gap_takes_everything_from_the_folder() -> None:
     with pytest.raises(StepFailed, match=r"/media/k3s has no install.sh"):
         first(a, settings(airgap="/media/k3s"))
     for name in ("install.sh", "k3s", "k3s-airgap-images-amd64.tar.zst"):
-        a.files[f"/media/k3s/{name}"] = ""
+        a.files[f"/media/k3s/{name}"] = "v1.36.2+k3s1"
+    with pytest.raises(StepFailed, match=r"is K3s v1\.36\.2\+k3s1, not v1\.37\.0"):
+        first(a, settings(airgap="/media/k3s", k3s_version="v1.37.0+k3s1"))
     first(a, settings(airgap="/media/k3s"))
     words, _, environment = next(c for c in a.commands if c[0][0] == "sh")
     assert list(words) == ["sh", "/media/k3s/install.sh", "server"]
     assert environment["INSTALL_K3S_SKIP_DOWNLOAD"] == "true"
     assert not [w for w in words_of(a) if w.startswith("curl")]
+    a.files["/media/k3s/k3s"] = "v1.36.3+k3s1"
+    newer = settings(airgap="/media/k3s", k3s_version="v1.36.3+k3s1")
+    assert {o.step: o.result for o in first(a, newer)}["air-gap"] == "done", "an upgrade"
 
 
 def test_the_version_is_pinned() -> None:
