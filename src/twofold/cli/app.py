@@ -19,6 +19,7 @@ from twofold.cli import (
     k3s_later,
     mirror,
     module,
+    notify,
     packing,
     resources,
     state,
@@ -70,6 +71,7 @@ app.add_typer(witness.app, name="witness")
 assert arbitration.app  # adds itself to cluster
 app.add_typer(module.app, name="module")
 packing.add_to(module.app)
+app.add_typer(notify.app, name="notify")
 app.add_typer(mirror.app, name="mirror")
 app.add_typer(config.app, name="config")
 assert k3s_install.app and k3s_later.app  # they add themselves to k3s

@@ -24,6 +24,7 @@ _GIVEN: dict[str, str] = {
     "service.name": '"app"',
     "checker.name": '"app"',
     "witness.name": '"w"',
+    "notify.name": '"ops"',
     "name": '"a"',
     "kind": '"tcp"',
 }
@@ -32,7 +33,7 @@ _ONE_OF: dict[str, str] = {  # without one of these the section would be refused
     "checker.address": 'address = "127.0.0.1:8080"',
     "witness.address": 'address = "10.0.0.9:9013"',
 }
-_OPTIONAL = frozenset({"witness"})  # a section that few have: all of it is commented out
+_OPTIONAL = frozenset({"witness", "notify"})  # a section that few have: all of it is commented out
 MODELS: dict[str, type[BaseModel]] = {
     "module": ModuleConfig,
     "cluster": ClusterConfig,

@@ -100,7 +100,11 @@ def load_node(etc: Path) -> NodeConfig | None:
 def parse_cluster(text: str, file: str = "cluster.toml") -> ClusterConfig:
     """cluster.toml; also refuses what its parts say against each other."""
     cluster = parse_model(ClusterConfig, text, file)
-    problems = [*_cluster_problems(cluster), *_arbitration_problems(cluster)]
+    problems = [
+        *_cluster_problems(cluster),
+        *_arbitration_problems(cluster),
+        *_notify_problems(cluster),
+    ]
     refuse(located(problems, file, text))
     return cluster
 
@@ -151,6 +155,13 @@ def _arbitration_problems(cluster: ClusterConfig) -> Iterator[Problem]:
                 "Give the witness a name of its own.",
             )
         names.append(witness.name)
+
+
+def _notify_problems(cluster: ClusterConfig) -> Iterator[Problem]:
+    names = [t.name for t in cluster.notify]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield Problem(("notify", i, "name"), f"target {name!r} is there twice", "Rename one.")
 
 
 def module_names(etc: Path) -> tuple[str, ...]:

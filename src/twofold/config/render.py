@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -17,6 +17,7 @@ from twofold.config.load import nearest, parse_toml
 from twofold.config.schema import ClusterConfig, ModuleConfig, NodeFile
 from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
 from twofold.config.schema_checkers import KINDS, Checker
+from twofold.config.schema_notify import NotifySection
 from twofold.config.units import format_duration, format_size
 from twofold.errors import ConfigError
 
@@ -47,6 +48,7 @@ def cluster_toml(config: ClusterConfig) -> str:
         f"timeout = {quoted(format_duration(config.heartbeat.timeout_s))}",
     ]
     parts += arbitration_lines(config.arbitration, config.witnesses)
+    parts += notify_lines(config.notify)
     for network in config.networks:
         parts += ["", "[[network]]", f"name = {quoted(network.name)}"]
         parts += ["flow = true"] if network.flow else []
@@ -73,6 +75,24 @@ def arbitration_lines(
         for key in ("address", "ca", "cert", "key"):
             if (value := getattr(witness, key)) is not None:
                 yield f"{key} = {quoted(value)}"
+
+
+def notify_lines(targets: Iterable[NotifySection]) -> Iterator[str]:
+    """Each [[notify]], as far as it is not the default."""
+    for target in targets:
+        yield from ("", "[[notify]]", f"name = {quoted(target.name)}")
+        for name, field in type(target).model_fields.items():
+            value: Any = getattr(target, name)
+            if name == "name" or value == field.default:
+                continue
+            key = field.alias or name
+            if isinstance(value, tuple):
+                texts = ", ".join(quoted(str(v)) for v in cast(tuple[Any, ...], value))
+                yield f"{key} = [{texts}]"
+            elif isinstance(value, float):
+                yield f"{key} = {quoted(format_duration(value))}"
+            else:
+                yield f"{key} = {quoted(value) if isinstance(value, str) else value}"
 
 
 def arbitration_toml(config: ClusterConfig) -> str:

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, model_valida
 
 from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
 from twofold.config.schema_checkers import Checker
+from twofold.config.schema_notify import NotifySection
 from twofold.config.values import Duration, HostPort, Ip, IpWithPrefix, Name, Section, Size
 
 _VARIABLE_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -76,6 +77,7 @@ class ClusterConfig(Section):
         default_factory=lambda: ArbitrationSection.model_validate({})
     )
     witnesses: tuple[WitnessSection, ...] = Field((), alias="witness", max_length=7)
+    notify: tuple[NotifySection, ...] = Field((), max_length=16)
     networks: tuple[Network, ...] = Field(alias="network", min_length=1)
     nodes: tuple[ClusterNode, ...] = Field(alias="node", min_length=1)
 

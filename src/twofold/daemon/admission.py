@@ -28,6 +28,7 @@ from twofold.config.load import load_module, load_node, module_files, module_nam
 from twofold.config.render import cluster_toml
 from twofold.config.schema import ClusterConfig, ClusterNode
 from twofold.config.schema_arbitration import WitnessSection
+from twofold.daemon.notify_secrets import FILE
 from twofold.errors import PeerRefused
 from twofold.wire import token
 from twofold.wire.files import pack
@@ -142,6 +143,7 @@ class Admission:
             "ca_key": authority.key.decode(),
             "heartbeat_key": (node.pki / "heartbeat.key").read_text("ascii"),
             "cluster": text,
+            "notify": _notify_secrets(self._etc),
             "modules": {name: _packed(self._etc, name) for name in module_names(self._etc)},
         }
 
@@ -167,6 +169,11 @@ class Admission:
             "cluster": node.cluster.cluster.name,
             "cluster_id": cluster_id,
         }, cluster
+
+
+def _notify_secrets(etc: Path) -> str:
+    file = etc / FILE
+    return file.read_text("utf-8") if file.is_file() else ""
 
 
 def with_witness(cluster: ClusterConfig, name: str, address: str) -> ClusterConfig:

@@ -53,7 +53,9 @@ from twofold.daemon.journal import Entry, Journal
 from twofold.daemon.lifecycle import Lifecycle, mirror_config
 from twofold.daemon.membership import Surroundings, configured
 from twofold.daemon.neighbours import Neighbours
+from twofold.daemon.notifying import Notifying
 from twofold.daemon.parts import Parts, watched
+from twofold.daemon.teller import sender_of
 from twofold.daemon.web_certificate import keep as keep_certificate
 from twofold.errors import CommandRefused, TwofoldError
 from twofold.ports import ControlPort
@@ -199,6 +201,7 @@ class Daemon:
             bound_s, lifecycle.drivers, clock=self._clock, journal=self._journal
         )
         self._commands.member = Member(node, lifecycle, beats, control)
+        tell = self._notifying(node, lifecycle, beats, control)
         members = tuple(n.name for n in node.cluster.nodes)
         self._local.use_cluster(lambda: (node.name, members), control)
         self._configuration.changes.note_found("cluster.toml", "as it was found at start")
@@ -207,6 +210,7 @@ class Daemon:
             asyncio.create_task(
                 self._kept("open changes", lambda: changes.run(lambda: configured(self._where.etc)))
             ),
+            asyncio.create_task(self._kept("notifications", tell.run)),
             asyncio.create_task(self._kept("heartbeats", link.run)),
             asyncio.create_task(self._kept("the beat", beats.run)),
             asyncio.create_task(self._kept("the look at the witnesses", arbitration.run)),
@@ -226,6 +230,20 @@ class Daemon:
         names = ", ".join(sorted(lifecycle.running)) or "no module yet"
         self._note(f"node {node.name} is at work ({names})", "info", "node.at_work")
         return tasks
+
+    def _notifying(
+        self, node: NodeConfig, lifecycle: Lifecycle, beats: Heartbeats, control: ControlChannel
+    ) -> Notifying:
+        notifying = Notifying(
+            node,
+            clock=self._clock,
+            sender_of=lambda module: sender_of(node, lifecycle, beats, module),
+            pass_on=control.request,
+            note=self._note,
+        )
+        self._configuration.notify.current = notifying
+        self._journal.listeners[:] = [notifying.hear]
+        return notifying
 
     async def _kept(self, what: str, serve: Callable[[], Awaitable[None]]) -> None:
         """Runs it for ever; a failure is said and tried again."""

@@ -29,6 +29,7 @@ from twofold.config.load import (
 from twofold.daemon.changes import Changes
 from twofold.daemon.history import CLUSTER
 from twofold.daemon.membership import Membership, Surroundings, configured
+from twofold.daemon.notify_commands import NotifyCommands
 from twofold.daemon.opinion import Opinion, load_modules_but, module_text
 from twofold.daemon.users import UserCommands
 from twofold.daemon.versions import Versions, whom
@@ -52,6 +53,7 @@ class Configuration:
             around.etc, around.var, self._ask, self._opinion.check, around.reload
         )
         self.versions = versions = Versions(around, self._ask, self.changes, self._completed_apply)
+        self.notify = notify = NotifyCommands(around.etc, self._ask)
         self.membership = membership = Membership(around, self._ask)
         self.users = users = UserCommands(around.etc, self._ask)
         self._local: dict[str, Callable[[Body], Awaitable[Answer]]] = {
@@ -64,6 +66,7 @@ class Configuration:
             **versions.local,
             **membership.local,
             **users.local,
+            **notify.local,
         }
         self._peer: dict[str, Callable[[str, Body], Awaitable[Answer]]] = {
             "peer_reload": self._peer_reload,
@@ -71,6 +74,7 @@ class Configuration:
             **versions.peer,
             **membership.peer,
             **users.peer,
+            **notify.peer,
         }
 
     def knows(self, command: str) -> bool:

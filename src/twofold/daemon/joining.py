@@ -23,6 +23,7 @@ from twofold.config.load import NodeConfig, load_node, parse_cluster
 from twofold.config.render import node_toml
 from twofold.daemon.founding import refuse_if_configured
 from twofold.daemon.modules_on_disk import write_module
+from twofold.daemon.notify_secrets import FILE
 from twofold.errors import NodeUnreachable, OperatorError, PeerRefused
 from twofold.wire import control, lines, token
 from twofold.wire.files import unpack
@@ -143,5 +144,7 @@ def _write(etc: Path, node: str, reply: Mapping[str, Any]) -> None:
     pki.write_pki(etc / "pki", files)
     for name, module_files in modules.items():
         write_module(etc, name, module_files)
+    if reply.get("notify"):
+        pki.write_file(etc / FILE, str(reply["notify"]).encode(), 0o600)
     pki.write_file(etc / "node.toml", node_toml(node).encode(), 0o644)
     pki.write_file(etc / "cluster.toml", text.encode(), 0o644)

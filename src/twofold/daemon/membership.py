@@ -144,6 +144,7 @@ class Membership:
             "cluster.toml",
             "node.toml",
             USERS_FILE,
+            "notify.toml",
         ):  # first: without them nothing else is used
             (self._etc / name).unlink(missing_ok=True)
         for name in ("pki", "modules", "web"):

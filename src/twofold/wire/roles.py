@@ -54,6 +54,9 @@ NEEDED: Mapping[str, Role] = {
     "config_history": ADMIN,
     "config_apply": ADMIN,
     "config_rollback": ADMIN,
+    "notify_list": ADMIN,
+    "notify_set": ADMIN,
+    "notify_test": ADMIN,
     "user_list": ADMIN,
     "user_add": ADMIN,
     "user_role": ADMIN,
@@ -68,7 +71,7 @@ ABOUT_ONESELF = frozenset({"user_password", "token_add", "token_remove"})
 LOOKING = frozenset(
     {"state", "why", "log", "cluster_state", "config_drift", "verify_result", "rescue_list"}
     | {"rescue_show", "module_list", "module_show", "config_check", "user_list", "audit"}
-    | {"audit_note", "config_show", "config_diff", "config_history"}
+    | {"audit_note", "config_show", "config_diff", "config_history", "notify_list"}
 )
 
 
