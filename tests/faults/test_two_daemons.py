@@ -119,3 +119,22 @@ def test_a_service_that_dies_is_restarted_then_moved(nodes: TwoNodes) -> None:
     assert nodes.until_states("STOP:NotReady ALONE:Ready") >= 0
     text = [d["sentence"] for d in nodes.ask("a", "why", module="files", limit=30)["decisions"]]
     assert any("2 times is enough: b takes over" in t for t in text), text
+
+
+def test_keys_are_rotated_under_a_running_pair(nodes: TwoNodes) -> None:
+    form(nodes)
+    pki = [nodes.root / n / "etc" / "pki" for n in ("a", "b")]
+    before = [[(p / f).read_bytes() for f in ("heartbeat.key", "node.key")] for p in pki]
+    assert nodes.ask("b", "cluster_rotate_keys", timeout_s=60.0)["ok"]
+    after = [[(p / f).read_bytes() for f in ("heartbeat.key", "node.key")] for p in pki]
+    assert after[0][0] == after[1][0] and len(after[0][0].split()) == 1
+    assert not {k for keys in before for k in keys} & {k for keys in after for k in keys}
+    nodes.until_states(WHOLE)
+    assert nodes.story() == ["a start"]  # nobody stopped anything
+    sentences = [e["sentence"] for e in nodes.ask("a", "log", limit=100)["entries"]]
+    assert not [s for s in sentences if "not heard" in s or "wrong key" in s], sentences
+    nodes.kill_daemon("a")  # and a daemon that begins now takes them up
+    nodes.start("a")
+    nodes.until_states(WHOLE)
+    nodes.do("a", "swap")
+    nodes.until_states("SECOND:Ready PRIM:Ready")

@@ -56,6 +56,7 @@ class ControlChannel:
         self._port = port
         self._numbers = itertools.count(1)
         self._servers: list[asyncio.Server] = []
+        self._context: ssl.SSLContext | None = None  # of the servers
         self._open = 0
 
     async def request(
@@ -88,7 +89,7 @@ class ControlChannel:
     async def serve(self, handle: Handler) -> None:
         """Listen on this node's addresses until cancelled."""
         here = self._node()
-        context = server_context(here.pki)
+        context = self._context = server_context(here.pki)
 
         async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._answer(reader, writer, handle)
@@ -109,6 +110,11 @@ class ControlChannel:
             for server in self._servers:
                 server.close()
             self._servers.clear()
+
+    def use_new_keys(self) -> None:
+        """What connects from now on sees the certificate that is on disk now."""
+        if self._context is not None:
+            _with_our_keys(self._context, self._node().pki)
 
     async def _answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler

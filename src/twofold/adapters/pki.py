@@ -11,10 +11,13 @@ the new file, never half of one, and no other user ever reads a key.
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import ipaddress
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,9 @@ NODE_DAYS = 730
 WEB_DAYS = 397  # what browsers take at most from public authorities
 BACKDATED_DAYS = 1
 HEARTBEAT_KEY_BYTES = 32
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -147,9 +153,10 @@ def certificate_der(certificate_pem: bytes) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
-def expires_in_days(certificate_pem: bytes) -> float:
+def expires_in_days(certificate_pem: bytes, now_s: float | None = None) -> float:
     end = x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
-    return (end - datetime.datetime.now(datetime.UTC)).total_seconds() / 86400
+    now = time.time() if now_s is None else now_s
+    return (end.timestamp() - now) / 86400
 
 
 def create_heartbeat_key() -> bytes:
@@ -157,18 +164,38 @@ def create_heartbeat_key() -> bytes:
     return secrets.token_hex(HEARTBEAT_KEY_BYTES).encode() + b"\n"
 
 
-def load_heartbeat_key(pki: Path) -> bytes:
-    """The 32 bytes of heartbeat.key."""
+def load_heartbeat_keys(pki: Path) -> tuple[bytes, ...]:
+    """The keys in heartbeat.key, 32 bytes each, one on a line: the first is said, all are heard."""
     try:
-        key = bytes.fromhex((pki / "heartbeat.key").read_text("ascii").strip())
+        lines = (pki / "heartbeat.key").read_text("ascii").split()
+        keys = tuple(bytes.fromhex(line) for line in lines)
     except (OSError, ValueError):
-        key = b""
-    if len(key) != HEARTBEAT_KEY_BYTES:
+        keys = ()
+    if not keys or any(len(key) != HEARTBEAT_KEY_BYTES for key in keys):
         raise MachineError(
             f"{pki / 'heartbeat.key'} is missing or damaged",
             "Copy it from the other node, or leave and join the cluster again.",
         )
-    return key
+    return keys
+
+
+def write_key_pair(pki: Path, key: bytes, certificate: bytes) -> None:
+    """Key and certificate together: the directory is made anew aside and exchanged in one step."""
+    aside = pki.with_name(f".{pki.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(pki, aside)
+    write_pki(aside, {"node.key": key, "node.crt": certificate})
+    exchange_names(aside, pki)
+    shutil.rmtree(aside)
+
+
+def exchange_names(one: Path, two: Path) -> None:
+    """Swap two names in one step (`renameat2`)."""
+    here = ctypes.c_int(_AT_FDCWD)
+    names = os.fsencode(one), os.fsencode(two)
+    if _LIBC.renameat2(here, names[0], here, names[1], _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise MachineError(f"{two} cannot be replaced: {os.strerror(number)}")
 
 
 def load_authority(pki: Path) -> Authority:

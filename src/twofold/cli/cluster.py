@@ -233,6 +233,21 @@ def remove(
     session.show([answer], lambda a: print(f"Node {a['removed']} is not in the cluster any more."))
 
 
+@app.command("rotate-keys")
+def rotate_keys(context: typer.Context, as_json: AsJson = False) -> None:
+    """Replace the heartbeat key and every node's key while everything runs; all nodes must be up.
+
+    The authority stays, and with it the validity of the old keys' certificates: a key that was
+    stolen is shut out only by a new cluster.
+
+    Example: twofold cluster rotate-keys
+    """
+    session = Session.of(context, None, as_json)
+    with Client() as client:
+        answer = client.ask("cluster_rotate_keys", timeout_s=120.0)
+    session.show([answer], lambda a: print(f"The keys of {' and '.join(a['nodes'])} are new."))
+
+
 def own_addresses(texts: list[str]) -> dict[str, str]:
     """Network -> this machine's address, from the options; refuses what is not this machine's."""
     found: dict[str, str] = {}

@@ -104,5 +104,5 @@ def _certificate(pki: Any) -> dict[str, Any]:
         "certificate",
         days > CERTIFICATE_DAYS_MIN,
         f"ends in {days:.0f} days",
-        "Leave the cluster and join it again to get a new one.",
+        "twofoldd renews it by itself; why it could not: twofold events --alarms",
     )

@@ -32,7 +32,7 @@ from twofold.adapters.journald import Journald
 from twofold.adapters.local_socket import LocalSocket
 from twofold.adapters.mirror import MirrorProcess
 from twofold.adapters.no_engine import NoEngine
-from twofold.adapters.pki import load_heartbeat_key
+from twofold.adapters.pki import load_heartbeat_keys
 from twofold.adapters.rescues import Rescues
 from twofold.adapters.services import Application
 from twofold.adapters.statefile import next_incarnation
@@ -84,6 +84,8 @@ class Daemon:
             state_of=lambda name: self._lifecycle().state_of(name) if self._member else "STOP",
             reload=self._reload,
             running=lambda name: self._lifecycle().module_of(name) if self._member else None,
+            clock=self._clock,
+            note=self._note,
         )
         self._neighbours = Neighbours(around.state_of, self._control)
         self._configuration = Configuration(around)
@@ -170,7 +172,7 @@ class Daemon:
         return True
 
     async def _begin(self, node: NodeConfig) -> list[asyncio.Task[None]]:
-        key = load_heartbeat_key(node.pki)
+        heartbeat_keys = load_heartbeat_keys(node.pki)
         incarnation_file = self._where.var / "incarnation"
         incarnation = next_incarnation(incarnation_file, self._clock.wall_s())
         self._witnesses = make_witnesses(node, node.pki)
@@ -188,7 +190,7 @@ class Daemon:
         )
         beats = Heartbeats(
             node,
-            key,
+            heartbeat_keys[0],
             incarnation,
             link,
             control,
@@ -196,6 +198,9 @@ class Daemon:
             journal=self._journal,
             drivers=lifecycle.drivers,
         )
+        beats.use_keys(heartbeat_keys)
+        self._configuration.keys.use_heartbeat_keys = beats.use_keys
+        self._configuration.keys.use_certificate = lambda: self._use_certificate(control)
         bound_s = node.cluster.arbitration.timeout_s
         arbitration = Arbitration(
             bound_s, lifecycle.drivers, clock=self._clock, journal=self._journal
@@ -211,6 +216,7 @@ class Daemon:
                 self._kept("open changes", lambda: changes.run(lambda: configured(self._where.etc)))
             ),
             asyncio.create_task(self._kept("notifications", tell.run)),
+            asyncio.create_task(self._kept("certificates", self._configuration.keys.run)),
             asyncio.create_task(self._kept("heartbeats", link.run)),
             asyncio.create_task(self._kept("the beat", beats.run)),
             asyncio.create_task(self._kept("the look at the witnesses", arbitration.run)),
@@ -230,6 +236,10 @@ class Daemon:
         names = ", ".join(sorted(lifecycle.running)) or "no module yet"
         self._note(f"node {node.name} is at work ({names})", "info", "node.at_work")
         return tasks
+
+    def _use_certificate(self, control: ControlChannel) -> None:
+        control.use_new_keys()
+        self._known = _cluster_files(self._where.etc)  # no reason for a new membership
 
     def _notifying(
         self, node: NodeConfig, lifecycle: Lifecycle, beats: Heartbeats, control: ControlChannel

@@ -28,6 +28,7 @@ from twofold.config.load import (
 )
 from twofold.daemon.changes import Changes
 from twofold.daemon.history import CLUSTER
+from twofold.daemon.keys import Keys
 from twofold.daemon.membership import Membership, Surroundings, configured
 from twofold.daemon.notify_commands import NotifyCommands
 from twofold.daemon.opinion import Opinion, load_modules_but, module_text
@@ -54,6 +55,7 @@ class Configuration:
         )
         self.versions = versions = Versions(around, self._ask, self.changes, self._completed_apply)
         self.notify = notify = NotifyCommands(around.etc, self._ask)
+        self.keys = keys = Keys(around.etc, self._ask, around.clock, around.note)
         self.membership = membership = Membership(around, self._ask)
         self.users = users = UserCommands(around.etc, self._ask)
         self._local: dict[str, Callable[[Body], Awaitable[Answer]]] = {
@@ -67,6 +69,7 @@ class Configuration:
             **membership.local,
             **users.local,
             **notify.local,
+            **keys.local,
         }
         self._peer: dict[str, Callable[[str, Body], Awaitable[Answer]]] = {
             "peer_reload": self._peer_reload,
@@ -75,6 +78,7 @@ class Configuration:
             **membership.peer,
             **users.peer,
             **notify.peer,
+            **keys.peer,
         }
 
     def knows(self, command: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from twofold.config.load import NodeConfig
@@ -50,7 +50,7 @@ class Heartbeats:
         drivers: Callable[[], Iterable[ModuleDriver]],
     ) -> None:
         self._node = node
-        self._key = key
+        self._keys: Sequence[bytes] = (key,)
         self._incarnation = incarnation
         self._link = link
         self._control = control
@@ -81,7 +81,7 @@ class Heartbeats:
         first = self._counter + 1
         cluster = self._node.cluster.cluster.id
         beat = Heartbeat(cluster, self._node.name, self._incarnation, first, modules)
-        for datagram in encode(beat, self._key):
+        for datagram in encode(beat, self._keys[0]):
             self._counter += 1
             self._link.send(datagram)
             if urgent:
@@ -101,7 +101,7 @@ class Heartbeats:
     def hear(self, network: str, datagram: bytes) -> None:
         """`network` is "" for what came over the control channel."""
         try:
-            beat = decode(datagram, self._key)
+            beat = self._decoded(datagram)
             if beat.cluster != self._node.cluster.cluster.id:
                 raise PeerRefused(f"a heartbeat of node {beat.node!r} of another cluster was heard")
         except PeerRefused as e:
@@ -118,6 +118,16 @@ class Heartbeats:
             report = beat.modules.get(driver.name)
             if report is not None:
                 driver.post(PeerHeard(report))
+
+    def use_keys(self, keys: Sequence[bytes]) -> None:
+        """The first is said, all are heard; there are several while the key is being changed."""
+        self._keys = tuple(keys)
+
+    def _decoded(self, datagram: bytes) -> Heartbeat:
+        for key in self._keys[:-1]:
+            with contextlib.suppress(PeerRefused):
+                return decode(datagram, key)
+        return decode(datagram, self._keys[-1])
 
     def _complain(self, network: str, error: PeerRefused) -> None:
         now_s = self._clock.monotonic_s()

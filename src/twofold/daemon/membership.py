@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from twofold import __version__
 from twofold.adapters import pki
+from twofold.adapters.clock import Clock
 from twofold.config import render
 from twofold.config.load import (
     Module,
@@ -31,7 +32,7 @@ from twofold.config.units import format_duration
 from twofold.config.users import FILE as USERS_FILE
 from twofold.daemon.admission import without_node
 from twofold.errors import CommandRefused, NodeUnreachable
-from twofold.ports import ControlPort
+from twofold.ports import ClockPort, ControlPort
 
 Body = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -49,6 +50,8 @@ class Surroundings:
     state_of: Callable[[str], str]  # "STOP", "PRIM", ...; "STOP" for a module it does not run
     reload: Callable[[], Awaitable[None]]
     running: Callable[[str], Module | None] = lambda name: None  # as the daemon loaded it
+    clock: ClockPort = field(default_factory=Clock)
+    note: Callable[[str, str, str], None] = lambda sentence, severity, code: None  # the journal
 
 
 def configured(etc: Path) -> NodeConfig:

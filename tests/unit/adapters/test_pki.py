@@ -68,10 +68,10 @@ def test_keys_are_for_root_alone(tmp_path: Path) -> None:
 
 def test_the_heartbeat_key(tmp_path: Path) -> None:
     pki.write_pki(tmp_path, {"heartbeat.key": pki.create_heartbeat_key()})
-    assert len(pki.load_heartbeat_key(tmp_path)) == 32
+    assert [len(key) for key in pki.load_heartbeat_keys(tmp_path)] == [32]
     (tmp_path / "heartbeat.key").write_text("zz")
     with pytest.raises(MachineError, match="missing or damaged"):
-        pki.load_heartbeat_key(tmp_path)
+        pki.load_heartbeat_keys(tmp_path)
 
 
 def test_openssl_loads_what_we_write(tmp_path: Path) -> None:
@@ -81,3 +81,13 @@ def test_openssl_loads_what_we_write(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(str(tmp_path / "ca.crt"))
     context.load_cert_chain(str(tmp_path / "node.crt"), str(tmp_path / "node.key"))
+
+
+def test_a_key_pair_is_exchanged_in_one_step(tmp_path: Path) -> None:
+    directory = tmp_path / "pki"
+    pki.write_pki(directory, {"node.key": b"k", "node.crt": b"c", "ca.crt": b"ca"})
+    pki.write_key_pair(directory, b"new k", b"new c")
+    found = {p.name: p.read_bytes() for p in directory.iterdir()}
+    assert found == {"node.key": b"new k", "node.crt": b"new c", "ca.crt": b"ca"}
+    assert [p.name for p in tmp_path.iterdir()] == ["pki"]
+    assert directory.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,81 @@
+"""Certificates are renewed in time; the heartbeat key's steps may stop anywhere."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.unit.daemon.two_configured import Node, two_nodes
+from twofold.adapters import pki
+from twofold.adapters.clock import Clock
+from twofold.config.load import load_node
+from twofold.daemon.founding import found
+from twofold.daemon.keys import RENEW_BEFORE_DAYS, STEPS, Keys, stepped
+from twofold.errors import CommandRefused, MachineError, TwofoldError
+
+__all__ = ["two_nodes"]
+DAY_S = 86400.0
+
+
+class Later(Clock):
+    days = 0.0
+
+    def wall_s(self) -> float:
+        return super().wall_s() + self.days * DAY_S
+
+
+def test_a_certificate_is_renewed_when_half_of_its_time_is_over(tmp_path: Path) -> None:
+    found(tmp_path, "a", {"lan": "127.0.0.1"}, "site", None)
+    notes: list[str] = []
+    clock = Later()
+    keys = Keys(tmp_path, lambda n, m, b: None, clock, lambda s, v, c: notes.append(c))  # pyright: ignore[reportArgumentType]
+    certificate, key = tmp_path / "pki" / "node.crt", tmp_path / "pki" / "node.key"
+    before, own = certificate.read_bytes(), key.read_bytes()
+    assert not keys.renew_in_time()
+    clock.days = pki.NODE_DAYS - RENEW_BEFORE_DAYS + 1
+    assert keys.renew_in_time()
+    assert certificate.read_bytes() != before
+    assert key.read_bytes() == own
+    assert notes == ["certificate.renewed"]
+    clock.days = 0
+    assert not keys.renew_in_time()
+    (tmp_path / "pki" / "ca.key").unlink()
+    clock.days = pki.NODE_DAYS
+    with pytest.raises(MachineError, match=r"ca\.key cannot be read"):
+        keys.renew_in_time()
+
+
+def test_what_is_said_is_understood_between_any_two_steps() -> None:
+    """All the orders in which two nodes can come through the three steps, and a second rotation
+    after a stop at any place."""
+    old, new, newer = "aa" * 32, "bb" * 32, "cc" * 32
+    for stop in range(len(STEPS) * 2 + 1):
+        nodes = {"a": [old], "b": [old]}
+        moves = list(itertools.product(STEPS, nodes))[:stop]
+        again = list(itertools.product(STEPS, nodes))
+        for key, (step, name) in [*((new, m) for m in moves), *((newer, m) for m in again)]:
+            nodes[name] = stepped(nodes[name], step, key)
+            assert nodes["a"][0] in nodes["b"], (stop, step, name)
+            assert nodes["b"][0] in nodes["a"], (stop, step, name)
+        assert nodes == {"a": [newer], "b": [newer]}
+
+
+def test_steps_out_of_order_are_refused() -> None:
+    for step in ("say", "forget", "nonsense"):
+        with pytest.raises(CommandRefused):
+            stepped(["aa" * 32], step, "bb" * 32)
+    with pytest.raises(MachineError):
+        stepped(["aa" * 32], "hear", "short")
+
+
+async def test_a_silent_node_stops_a_rotation_before_it_begins(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    node = load_node(a.etc)
+    assert node is not None
+    before = (a.etc / "pki" / "heartbeat.key").read_bytes()
+    b.up = False
+    with pytest.raises(TwofoldError, match="nothing was changed"):
+        await a.ask("cluster_rotate_keys")
+    assert (a.etc / "pki" / "heartbeat.key").read_bytes() == before
