@@ -192,7 +192,13 @@ def test_the_section_survives_a_rewrite_of_cluster_toml() -> None:
 
 
 def run_process(**job: Any) -> tuple[int, str]:
-    told = {"title": "t", "text": 'a "b"\nc', "severity": "alarm", "cluster": "s", "events": []}
+    told: dict[str, Any] = {
+        "title": "t",
+        "text": 'a "b"\nc',
+        "severity": "alarm",
+        "cluster": "s",
+        "events": [],
+    }
     job = {"name": "ops", "url": None, "template": None, "script": None, "message": told, **job}
     done = subprocess.run(
         [sys.executable, "-m", "twofold.notify_process"],
