@@ -28,8 +28,10 @@ address = "127.0.0.1:7791"
 interval = "200ms"
 action = "wait"
 """
-DOOR = """
-import socket
+DOOR_PID = "/var/tmp/light/door.pid"
+DOOR = f"""
+import os, pathlib, socket
+pathlib.Path("{DOOR_PID}").write_text(str(os.getpid()))
 door = socket.create_server(("127.0.0.1", 7791))
 while True:
     door.accept()[0].close()
@@ -78,8 +80,8 @@ def test_a_light_module_lives_on_one_node(pair: Pair) -> None:
         assert pid_of(pair, "a") == second
         assert "goes on" in pair.twofold("a", "why", "light")[1]
     finally:
-        door.kill()
-        door.wait()
+        pair.signal("a", int(pair.lab.inside("a", DOOR_PID).read_text()))
+        door.wait(10)
     wait(pair, "it stops without its door", lambda: shown(pair) == "WAIT NotReady")
     assert pid_of(pair, "a") is None
     said = pair.twofold("a", "prim", "light", check=False)
