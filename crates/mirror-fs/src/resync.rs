@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mirror_core::message::{FileKind, Operation};
+use mirror_core::units::FileId;
 
 use crate::answer::Reply;
 use crate::engine::Engine;
@@ -99,8 +100,14 @@ impl Run<'_> {
     fn perform(&self, work: Work) -> Result<(), Over> {
         match work {
             Work::Ask(file, offset, length) => self.ask(&file, offset, length),
-            Work::Compare(file, zone, answer) => self.compare(&file, zone, &answer),
-            Work::Begin((tree, inode)) => self.begin(&tree, &inode),
+            Work::Compare(file, zone, answer) => {
+                let done = self.compare(&file, zone, &answer);
+                let (tree, inode) = (file.tree.clone(), file.inode.clone());
+                drop(file);
+                tree.rest(inode);
+                done
+            }
+            Work::Begin(id) => self.begin(id),
             Work::End => {
                 if self.end()? {
                     self.source.queue.lock().end();
@@ -110,7 +117,15 @@ impl Run<'_> {
         }
     }
 
-    fn begin(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> Result<(), Over> {
+    fn begin(&self, id: FileId) -> Result<(), Over> {
+        let Some(tree) = self.engine.trees.get(id.tree() as usize) else { return Ok(()) };
+        let Ok(inode) = tree.inode(id.inode()) else { return Ok(()) };
+        let done = self.begin_inode(tree, &inode);
+        tree.rest(inode);
+        done
+    }
+
+    fn begin_inode(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> Result<(), Over> {
         let begun = match inode.kind {
             FileKind::Directory => {
                 let listed = self.directory(tree, inode);
@@ -162,7 +177,8 @@ impl Run<'_> {
             return Ok(Err(Over));
         }
         let mut mark = inode.order.lock();
-        if mark.progress(mode.session) != Progress::Untouched {
+        // Not bound: the number was told of another file, which is gone.
+        if mark.progress(mode.session) != Progress::Untouched || !inode.bound(mode.session) {
             return Ok(Ok(()));
         }
         let fd = tree.open_file(inode, libc::O_RDONLY | libc::O_NOATIME)?;
@@ -236,7 +252,7 @@ impl Run<'_> {
         self.current(&mode)?;
         self.engine.record(|g| *g = g.shared()).map_err(|text| self.failed(&text))?;
         for tree in &self.engine.trees {
-            tree.set_keep_all(false);
+            tree.end_resync();
         }
         drop(mode);
         self.engine.facts.lock().peer_up_to_date = true;

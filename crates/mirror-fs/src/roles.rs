@@ -349,7 +349,7 @@ impl Engine {
             source.cancel();
         }
         for tree in &self.trees {
-            tree.set_keep_all(false);
+            tree.end_resync();
         }
     }
 

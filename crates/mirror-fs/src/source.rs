@@ -18,7 +18,7 @@ use crate::change::{Change, Durable};
 use crate::engine::Engine;
 use crate::queue::{Answered, Queue};
 use crate::resync;
-use crate::tree::{Inode, Tree};
+use crate::tree::Tree;
 
 /// What a resync may have in the stream at a time, alone and beside an application's changes.
 const UNDER_WAY_MAX: u64 = 4 << 20;
@@ -93,7 +93,7 @@ impl Source {
         });
         for tree in trees.iter().rev() {
             if let Ok(root) = tree.inode(mirror_core::units::ROOT_INODE) {
-                source.add(tree.clone(), root);
+                source.add(root.id, root.kind);
             }
         }
         source
@@ -119,13 +119,14 @@ impl Source {
         self.is_cancelled() || self.queue.lock().is_ended()
     }
 
-    pub fn add(&self, tree: Arc<Tree>, inode: Arc<Inode>) {
+    /// A file to be begun, which the table has until the resync is over.
+    pub fn add(&self, id: FileId, kind: FileKind) {
         self.figures.files_found.fetch_add(1, Ordering::Relaxed);
-        if inode.kind == FileKind::Directory {
+        if kind == FileKind::Directory {
             self.figures.unlisted.fetch_add(1, Ordering::Relaxed);
-            self.queue.lock().add_directory((tree, inode));
+            self.queue.lock().add_directory(id);
         } else {
-            self.queue.lock().add_file((tree, inode));
+            self.queue.lock().add_file(id);
         }
         self.changed.notify_all();
     }
