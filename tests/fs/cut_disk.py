@@ -2,17 +2,20 @@
 
 The file system is shut down as by a loss of power: nothing is flushed, not even its journal. What
 was synced is there at the next mount, what was only written is there if the kernel happened to
-have brought it out. (Sectors torn within themselves are not modelled.)
+have brought it out; with a source of chance, single sectors of it are (`torn`).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import random
 import struct
 import subprocess
 import time
 from pathlib import Path
+
+from tests.fs.torn import Cache
 
 # EXT4_IOC_SHUTDOWN, which is XFS's too, and its flag "without flushing the log".
 _SHUTDOWN = 0x8004587D
@@ -21,8 +24,12 @@ _GONE_WITHIN_S = 1.0
 
 
 class CutDisk:
-    def __init__(self, image: Path, place: Path, size_mib: int = 96) -> None:
-        self.image, self.place = image, place
+    def __init__(
+        self, image: Path, place: Path, size_mib: int = 96, chance: random.Random | None = None
+    ) -> None:
+        self.image, self.place, self.chance = image, place, chance
+        self.cache: Cache | None = None
+        self.torn_sectors = 0
         place.mkdir(parents=True)
         with image.open("wb") as file:
             file.truncate(size_mib << 20)
@@ -31,8 +38,14 @@ class CutDisk:
 
     def mount(self) -> None:
         subprocess.run(["mount", "-o", "loop", str(self.image), str(self.place)], check=True)
+        if self.cache is not None and self.chance is not None:
+            self.torn_sectors += self.cache.tear(self.place, self.chance)
+        self.cache = None
 
     def cut(self) -> None:
+        """Nothing may be mounted below the place: its files are looked at."""
+        if self.chance is not None:
+            self.cache = Cache(self.place)
         descriptor = os.open(self.place, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))

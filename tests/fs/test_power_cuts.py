@@ -74,7 +74,9 @@ class Cuts:
         self.disks: dict[str, CutDisk] = {}
         self.ledger = Ledger()
         for engine in (self.pair.a, self.pair.b):
-            disk = CutDisk(home / f"{engine.name}.img", home / f"disk {engine.name}")
+            chance = random.Random(f"{seed} {engine.name}")
+            image = home / f"{engine.name}.img"
+            disk = CutDisk(image, home / f"disk {engine.name}", chance=chance)
             self.disks[engine.name] = disk
             for folder in ("tree", "state"):
                 (disk.place / folder).mkdir()
@@ -91,9 +93,9 @@ class Cuts:
         engine.process.kill()
         engine.process.wait(10)
         engine.process = None
-        # Through the private view: the mount over the tree answers nobody any more.
-        self.disks[engine.name].cut()
+        # The mount over the tree answers nobody any more.
         engine.unmount()
+        self.disks[engine.name].cut()
         self.disks[engine.name].unmount()
 
     def power_on(self, engine: Engine) -> None:
@@ -218,6 +220,33 @@ def test_one_seed(home: Path) -> None:
 @pytest.mark.parametrize("seed", range(100, 140))
 def test_two_hundred_power_cuts(home: Path, seed: int) -> None:
     cuts(home, seed, CUTS_EACH)
+
+
+def test_a_write_that_was_not_synced_may_be_torn(home: Path) -> None:
+    disk = CutDisk(home / "image", home / "disk", chance=random.Random(3))
+    old, new = b"o" * (1 << 16), b"n" * (1 << 16)
+    try:
+        for number in range(8):
+            path = disk.place / str(number)
+            path.write_bytes(old)
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+                file.write(new)
+        disk.cut()
+        disk.unmount()
+        disk.mount()
+        assert disk.torn_sectors > 0
+        found = [(disk.place / str(number)).read_bytes() for number in range(8)]
+        sectors = {f[i : i + 512] for f in found for i in range(0, 1 << 16, 512)}
+        assert sectors == {old[:512], new[:512]}
+        assert any(b"o" in page and b"n" in page for f in found for page in pages(f))
+    finally:
+        disk.unmount()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def pages(contents: bytes) -> list[bytes]:
+    return [contents[i : i + 4096] for i in range(0, len(contents), 4096)]
 
 
 def test_the_disk_forgets_what_was_not_synced(home: Path) -> None:

@@ -105,3 +105,53 @@ def test_a_busy_machine_is_not_a_dead_one(pair: Pair) -> None:
         assert state["since_s"] > time.monotonic() - event_s, "it has not moved"
     assert pair.outage_s(event_s, lambda: pair.serves(node)) < HEARTBEAT_TIMEOUT_S
     pair.nothing_lost()
+
+
+WRITE = """
+import os, pathlib, sys
+folder = pathlib.Path(sys.argv[1]) / "archive"
+folder.mkdir()
+for name in ("kept", "rotten", "gone"):
+    with (folder / name).open("wb") as file:
+        file.write(name.encode() * 40_000)
+        os.fsync(file.fileno())
+"""
+# Below the mount, as a bad disk or a hand in the wrong place would do it: a byte, without its time.
+DAMAGE = """
+import os, pathlib
+folder = pathlib.Path("/run/twofold/demo/raw/0/archive")
+before = (folder / "rotten").stat()
+with (folder / "rotten").open("rb+") as file:
+    file.seek(100_000)
+    file.write(b"X")
+os.utime(folder / "rotten", ns=(before.st_atime_ns, before.st_mtime_ns))
+(folder / "gone").unlink()
+(folder / "extra").write_text("nobody wrote this")
+"""
+READ = """
+import hashlib, pathlib
+folder = pathlib.Path("/run/twofold/demo/raw/0/archive")
+for path in sorted(folder.iterdir()):
+    print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+def test_damage_on_the_disk_of_the_second_is_found_named_and_repaired(pair: Pair) -> None:
+    node = pair.primary()
+    second = other(node)
+    pair.lab.exec(node, ["python", "-c", WRITE, pair.workload.directory])
+    pair.lab.exec(second, ["python", "-c", DAMAGE])
+    code, text = pair.twofold(node, "mirror", "verify", pair.module, check=False)
+    assert code == 1, text
+    lines = {line.split(":")[0].strip(): line for line in text.splitlines() if "archive" in line}
+    assert "contents" in lines["archive/rotten"] and "bytes 65536+65536" in lines["archive/rotten"]
+    assert "missing" in lines["archive/gone"] and "extra" in lines["archive/extra"], text
+    assert "archive/kept" not in lines, text
+    assert f"twofold mirror verify {pair.module} --repair" in text
+    code, text = pair.twofold(node, "mirror", "verify", pair.module, "--repair", check=False)
+    assert code == 0 and text.count("repaired") >= 3, text
+    code, text = pair.twofold(node, "mirror", "verify", pair.module, check=False)
+    assert code == 0 and "no difference" in text, text
+    copies = [pair.lab.exec(host, ["python", "-c", READ]).stdout for host in (node, second)]
+    assert copies[0] == copies[1] and copies[0].count("\n") == 3, copies
+    pair.nothing_lost()
