@@ -3,6 +3,9 @@
 The unit must not start at boot by itself (`systemctl disable`); `twofold doctor` says so. Systemd's
 own `Restart=` may bring a unit back before we notice: that is not a failure. We look every two
 seconds, and once at each question.
+
+On a machine in trouble systemd may be slow to answer. No answer is no state: nothing follows
+from it, the question is asked again, and meanwhile what was known last holds.
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ from twofold.errors import StartFailed, StopFailed
 from twofold.ports import ServiceStatus
 from twofold.system import output
 from twofold.system.child import Launch
-from twofold.system.systemctl import UnitState, read_show
+from twofold.system.systemctl import UnitState, no_answer, read_show
 from twofold.wire.service_record import ServiceRecord
 
 _LOOK_EVERY_S = 2.0
-_SHOW_BOUND_S = 5.0
+_SHOW_BOUND_S = 10.0
 _KILL_BOUND_S = 10.0
+_ANSWER_BOUND_S = 30.0
+_ASK_AGAIN_S = 0.2
 _MISSING_PROGRAM = 126
 _STATES_DOWN = ("inactive", "failed")
 
@@ -38,6 +43,7 @@ class SystemdUnit:
         assert service.systemd is not None
         self._unit = service.systemd
         self._looking: asyncio.Task[None] | None = None
+        self._last = no_answer()
 
     @property
     def name(self) -> str:
@@ -52,7 +58,7 @@ class SystemdUnit:
                 f"systemctl {outcome.sentence()}",
                 f"See: journalctl -u {self._unit}",
             )
-        if not (state := await self._state()).running:
+        if not (state := await self._answer(self._service.start_timeout_s)).running:
             raise StartFailed(
                 f"The systemd unit {self._unit} of {self._place.module} was started, "
                 f"but it is {state.active} ({state.sub})",
@@ -66,11 +72,11 @@ class SystemdUnit:
         self.forget()
         bound_s = self._service.stop_timeout_s
         outcome = await self._systemctl("stop", self._unit, bound_s=bound_s)
-        state = await self._state()
+        state = await self._answer(_ANSWER_BOUND_S)
         if not outcome.ok or state.active not in _STATES_DOWN:
             await self._systemctl("kill", "--signal=SIGKILL", self._unit, bound_s=_KILL_BOUND_S)
             await self._systemctl("stop", self._unit, bound_s=_KILL_BOUND_S)
-            state = await self._state()
+            state = await self._answer(_ANSWER_BOUND_S)
         if state.active not in _STATES_DOWN:
             raise StopFailed(
                 f"The systemd unit {self._unit} of {self._place.module} could not be stopped: "
@@ -82,7 +88,7 @@ class SystemdUnit:
     async def adopt(self) -> bool:
         if records.load(self._place.run, self.name) is None:
             return False
-        if not (await self._state()).running:
+        if not (await self._answer(_ANSWER_BOUND_S)).running:
             return False
         self._look()
         return True
@@ -90,6 +96,9 @@ class SystemdUnit:
     async def status(self) -> ServiceStatus:
         state = await self._state()
         detail = f"systemd unit {self._unit}: {state.active} ({state.sub})"
+        if not state.answered:
+            state = self._last
+            detail += f"; systemd does not answer, before it was {state.active} ({state.sub})"
         return ServiceStatus(self.name, state.running, state.pid, detail)
 
     def log_names(self) -> tuple[str, ...]:
@@ -126,10 +135,21 @@ class SystemdUnit:
                     self._told(self.name, f"the unit {self._unit} is {state.active} ({state.sub})")
                     return
 
+    async def _answer(self, bound_s: float) -> UnitState:
+        """The unit's state; asked until systemd answers or the time is over."""
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + bound_s
+        while not (state := await self._state()).answered and clock() < until_s:
+            await asyncio.sleep(_ASK_AGAIN_S)
+        return state
+
     async def _state(self) -> UnitState:
         properties = "--property=ActiveState,SubState,MainPID"
         outcome = await self._systemctl("show", properties, self._unit, bound_s=_SHOW_BOUND_S)
-        return read_show(outcome.last)
+        state = read_show(outcome.last) if outcome.ok else no_answer()
+        if state.answered:
+            self._last = state
+        return state
 
     async def _systemctl(self, *words: str, bound_s: float) -> Outcome:
         # What a look prints has its own file, so that the other one stays readable.

@@ -22,7 +22,8 @@ case "$1" in
   start) [ -e broken ] && {{ echo "Job for demo.service failed."; exit 1; }}; echo active > state ;;
   stop) [ -e stuck ] || echo inactive > state ;;
   kill) rm -f stuck ;;
-  show) printf 'ActiveState=%s\\nSubState=running\\nMainPID=42\\n' "$(cat state)" ;;
+  show) [ -e silent ] && {{ rm silent; exit 1; }}
+    printf 'ActiveState=%s\\nSubState=running\\nMainPID=42\\n' "$(cat state)" ;;
 esac
 """
 
@@ -54,6 +55,26 @@ async def test_started_watched_adopted_and_stopped(tmp_path: Path, systemctl: Pa
     await after.stop("primary")
     assert calls(systemctl) == ["start demo", "stop demo"]
     assert not await after.adopt()
+    await app.close()
+    await after.close()
+
+
+async def test_no_answer_of_systemd_is_no_state(tmp_path: Path, systemctl: Path) -> None:
+    """On a machine in trouble a look may fail: neither a start nor a running unit fails by it."""
+    stand = Stand(tmp_path)
+    app = stand.application(service(systemd="demo"))
+    (systemctl / "silent").touch()
+    await app.start("primary")
+    (systemctl / "silent").touch()
+    (status,) = await app.status()
+    assert status.running and "does not answer" in status.detail
+    (systemctl / "silent").touch()
+    after = stand.application(service(systemd="demo"))
+    assert await after.adopt()
+    (systemctl / "silent").touch()
+    await after.stop("primary")
+    assert calls(systemctl) == ["start demo", "stop demo"]
+    assert stand.told == []
     await app.close()
     await after.close()
 
