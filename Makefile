@@ -13,7 +13,7 @@ CRATES := --workspace --exclude twofold-mirror-py
 # Inputs for each decoder in `make test-long`.
 FUZZ ?= 10000000
 
-.PHONY: help setup package demo sim test test-long check bench fmt clean
+.PHONY: help setup package demo sim test test-long test-vm check bench fmt clean
 
 help: ## this list
 	@echo "Twofold: high availability on two ordinary servers. Words:"
@@ -43,6 +43,10 @@ test-long: ## the tests that take hours: power cuts, fuzzing, torture, large tre
 	@scripts/setup.sh test
 	TWOFOLD_FUZZ=$(FUZZ) $(RUST) cargo test --release --locked $(CRATES) -- --nocapture fuzz
 	$(PY)/pytest -m long
+
+test-vm: ## two real machines under qemu, with systemd and NFS: JSON=1, ARGS="-k power"
+	@scripts/setup.sh vm >&2
+	@$(PY)/python -m tests.vm $(if $(JSON),--json) $(ARGS)
 
 check: ## linters, types, layers, formatting
 	@scripts/setup.sh check

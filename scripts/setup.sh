@@ -1,10 +1,10 @@
 #!/bin/bash
 # Makes this checkout ready: Debian packages, Python environment in .venv, Rust build in release mode.
 #
-#   scripts/setup.sh [build|lab|test|check|bench|kine]
+#   scripts/setup.sh [build|lab|test|vm|check|bench|kine]
 #
 # build: what `twofold` itself needs. lab: also what running nodes on this machine needs (root, FUSE).
-# test: also the applications that the tests run on a replicated directory. check: also the linters. bench, kine: also the programs that are compared or tortured.
+# test: also the applications that the tests run on a replicated directory. vm: also qemu and what makes its images. check: also the linters. bench, kine: also the programs that are compared or tortured.
 #
 # It looks at everything first and says at once what is missing; only then it changes something. When all is
 # there it ends in well under three seconds: each step leaves a stamp in .venv/stamps and is skipped while
@@ -114,6 +114,12 @@ list_missing() {
     fi
     if [ "$purpose" = kine ]; then
         need mariadb-server has mariadbd
+    fi
+    if [ "$purpose" = vm ]; then
+        need qemu-system-x86 has qemu-system-x86_64
+        need qemu-utils has qemu-img
+        need mmdebstrap has mmdebstrap
+        need openssh-client has ssh-keygen
     fi
 }
 

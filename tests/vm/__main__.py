@@ -1,0 +1,35 @@
+"""`make test-vm`: the tests of this folder, and with --json one object at the end (what people
+read goes to stderr).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from .results import PLACE
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    words = [word for word in arguments if word != "--json"]
+    with tempfile.TemporaryDirectory(prefix="twofold-vm-result-") as folder:
+        place = Path(folder) / "result.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-m", "vm", "-v", "tests/vm", *words],
+            cwd=ROOT,
+            env={**os.environ, PLACE: str(place)},
+            stdout=sys.stderr if as_json else None,
+        )
+        if as_json and place.exists():
+            print(place.read_text(), end="")
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

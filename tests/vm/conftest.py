@@ -1,0 +1,60 @@
+"""The two machines of a run: booted, installed and formed once, handed from test to test,
+always ended.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from . import site as demonstration
+from .pair import Pair
+from .results import Results
+
+_made: list[Pair] = []
+_results = Results()
+
+
+@pytest.fixture(scope="session")
+def pair() -> Iterator[Pair]:
+    if os.geteuid() != 0:
+        pytest.fail("tests/vm needs root: namespaces, taps, and mmdebstrap")
+    made = Pair()
+    _made.append(made)
+    try:
+        made.boot()
+        made.install()
+        made.form()
+        yield made
+    finally:
+        _made.clear()
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def site(pair: Pair) -> Pair:
+    """The pair with the demonstration module on it."""
+    demonstration.install(pair)
+    return pair
+
+
+@pytest.fixture(scope="session")
+def results() -> Results:
+    return _results
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and _made:
+        place = _made[0].keep_logs(item.name)
+        report.sections.append(("guests", f"What the guests said is in {place}"))
+    return report
+
+
+def pytest_sessionfinish() -> None:
+    _results.write()

@@ -1,0 +1,117 @@
+"""Power: cut without warning, reboot and power-off in order, both machines at once. Nothing
+acknowledged is lost.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from .guest import wait_until
+from .pair import NODES, Pair, other
+from .results import Results
+from .site import MODULE, SiteWriter, differences
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(2700)]
+
+
+def judge(site: Pair, writer: SiteWriter, results: Results) -> None:
+    """After the writer's end: all is there, and both copies are equal."""
+    lost = writer.lost(site)
+    results.acknowledged += writer.count
+    results.lost += len(lost)
+    assert not lost
+    assert differences(site) == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_power_cut_of_the_primary(site: Pair, results: Results, number: int) -> None:
+    victim = site.primary(MODULE)
+    survivor = other(victim)
+    writer = SiteWriter(site, first=number * 1_000_000)
+    try:
+        writer.wait_more(20)
+        event = time.monotonic()
+        site[victim].power_cut()
+        results.kills += 1
+        site.wait_serves(survivor, MODULE)
+        writer.wait_more(20)
+        results.outage("power cut", writer.outage_ms(event))
+        site.back(victim)
+        site.wait_both_ready(MODULE)
+        writer.wait_more(5)
+    finally:
+        writer.stop()
+    assert site.primary(MODULE) == survivor
+    judge(site, writer, results)
+
+
+@pytest.mark.parametrize("how", ["reboot", "poweroff"])
+@pytest.mark.parametrize("turn", [1, 2])
+def test_the_service_moves_before_the_machine_is_gone(
+    site: Pair, results: Results, how: str, turn: int
+) -> None:
+    leaving = site.primary(MODULE)
+    staying, guest = other(leaving), site[leaving]
+    boot = guest.boot_id()
+    writer = SiteWriter(site, first=(30 + turn) * 1_000_000 + (500_000 if how == "reboot" else 0))
+    try:
+        writer.wait_more(10)
+        event = time.monotonic()
+        # Through systemd itself, so that this connection is not waited for.
+        guest.run(f"systemctl --no-block {how}")
+        site.wait_serves(staying, MODULE)
+        moved = time.monotonic()
+        assert guest.is_on, "the other node served only after the machine was gone"
+        reached = site.network.run("ping", "-c1", "-W5", guest.address, timeout_s=20)
+        assert "1 received" in reached, "it was already going down without its network"
+        writer.wait_more(10)
+        results.outage(how, writer.outage_ms(event))
+        print(f"{how} of {leaving}: served by {staying} after {moved - event:.1f} s")
+        if how == "poweroff":
+            guest.wait_off(240)
+            site.back(leaving)
+        else:
+            guest.connect()
+            wait_until("the machine has booted again", lambda: guest.boot_id() != boot, 240)
+        site.wait_both_ready(MODULE)
+    finally:
+        writer.stop()
+    assert site.primary(MODULE) == staying
+    judge(site, writer, results)
+
+
+def test_both_machines_off_and_on_again(site: Pair, results: Results) -> None:
+    writer = SiteWriter(site, first=50_000_000)
+    writer.wait_more(20)
+    writer.stop()
+    for node in NODES:
+        site[node].run("systemctl --no-block poweroff")
+    for node in NODES:
+        site[node].wait_off(300)
+    for node in NODES:
+        site[node].power_on()
+    for node in NODES:
+        site[node].connect()
+    took = site.wait_both_ready(MODULE, 400)
+    print(f"in peace {took:.0f} s after both answered")
+    judge(site, writer, results)
+
+
+def test_power_cut_of_both(site: Pair, results: Results) -> None:
+    writer = SiteWriter(site, first=60_000_000)
+    try:
+        writer.wait_more(20)
+        for node in NODES:
+            site[node].power_cut()
+            results.kills += 1
+        for node in NODES:
+            site[node].power_on()
+        for node in NODES:
+            site[node].connect()
+        site.wait_both_ready(MODULE, 400)
+        writer.wait_more(5)
+    finally:
+        writer.stop()
+    judge(site, writer, results)

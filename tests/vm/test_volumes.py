@@ -1,0 +1,143 @@
+"""Volumes and datastore when the primary's machine dies: nothing acknowledged is missing, nobody
+sees ESTALE or EIO, locks are taken up again, the file system and both copies are whole.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .pair import NODES, Pair, other
+from .results import Results
+from .site import differences
+from .volumes import (
+    DIRECTORY,
+    EXPORT,
+    MODULE,
+    MOUNT,
+    KineClients,
+    VolumeWriter,
+    install,
+    lock_of,
+    mount,
+)
+
+KILLS = int(os.environ.get("TWOFOLD_VM_KILLS", "10"))
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900 + 900 * KILLS)]
+
+
+@pytest.fixture(scope="module")
+def volumes(pair: Pair) -> Iterator[Pair]:
+    # One virtual address for both demonstrations: the other one makes room.
+    pair["a"].try_run("twofold stop site -H '*'")
+    install(pair)
+    yield pair
+
+
+class Users:
+    """The programs on the volumes of both nodes; those of a dead machine are begun again."""
+
+    def __init__(self, pair: Pair, results: Results) -> None:
+        self._pair, self._results = pair, results
+        self._ended: list[VolumeWriter] = []
+        self.running: dict[tuple[str, bool], VolumeWriter] = {}
+        self._next = 1
+
+    def begin(self, node: str) -> None:
+        for with_lock in (False, True):
+            name = f"{'locked' if with_lock else 'plain'}-{node}-{self._next}"
+            writer = VolumeWriter(self._pair, node, name, self._next * 1_000_000, with_lock)
+            self.running[node, with_lock] = writer
+            self._next += 1
+        assert self.running[node, True].locked.wait(180), f"no lock was to be had on {node}"
+
+    def end(self, node: str) -> None:
+        for with_lock in (False, True):
+            writer = self.running.pop((node, with_lock))
+            writer.stop()
+            self._ended.append(writer)
+
+    def wait_more(self, further: int) -> None:
+        for writer in list(self.running.values()):
+            writer.wait_more(further)
+
+    def judge(self, reader: str) -> list[str]:
+        lost: list[str] = []
+        for writer in self._ended:
+            lost += writer.lost(self._pair, reader)
+            self._results.acknowledged += writer.count
+            self._results.estale += writer.errors.count("ESTALE")
+            self._results.eio += writer.errors.count("EIO")
+        self._results.lost += len(lost)
+        return lost
+
+    def errors(self) -> list[str]:
+        return [error for w in [*self._ended, *self.running.values()] for error in w.errors]
+
+
+def test_the_primary_is_killed_again_and_again(volumes: Pair, results: Results) -> None:
+    users = Users(volumes, results)
+    kine = KineClients(volumes)
+    try:
+        for node in NODES:
+            users.begin(node)
+        for _ in range(KILLS):
+            _kill_once(volumes, users, kine, results)
+        kine.stop_writing()
+        for node in NODES:
+            users.end(node)
+        lost = kine.lost()
+        results.acknowledged += kine.count
+        results.lost += len(lost)
+        assert lost + users.judge(volumes.primary(MODULE)) == []
+    finally:
+        kine.close()
+        for writer in users.running.values():
+            writer.stop()
+    assert users.errors() == []
+    check_at_rest(volumes)
+
+
+def _kill_once(volumes: Pair, users: Users, kine: KineClients, results: Results) -> None:
+    victim = volumes.primary(MODULE)
+    survivor = other(victim)
+    users.wait_more(5)
+    kine.wait_more(5)
+    event = time.monotonic()
+    volumes[victim].power_cut()
+    results.kills += 1
+    users.end(victim)
+    users.wait_more(5)  # those of the survivor, on its own server now
+    kine.wait_more(5)
+    for name, ms in (
+        ("nfs", users.running[survivor, False].outage_ms(event)),
+        ("nfs with lock", users.running[survivor, True].outage_ms(event)),
+        ("kine", kine.outage_ms(event)),
+    ):
+        assert ms is not None
+        results.outage(name, ms)
+    volumes.back(victim)
+    volumes.wait_both_ready(MODULE, 900)
+    mount(volumes, victim)
+    # The server that took over knows who holds the lock: the other machine does not get it.
+    assert lock_of(volumes, victim, users.running[survivor, True].path) == "by another"
+    users.begin(victim)
+    users.wait_more(5)
+    print(
+        f"{victim} was killed, {survivor} serves:", {k: v[-1] for k, v in results.outage_ms.items()}
+    )
+
+
+def check_at_rest(pair: Pair) -> None:
+    """Everything stopped in order: the file system is clean, both copies are equal."""
+    pair.both(f"umount {MOUNT}")
+    primary = pair.primary(MODULE)
+    for node in (other(primary), primary):
+        pair[node].run(f"twofold stop {MODULE}", timeout_s=600)
+    for node in NODES:
+        assert pair[node].run(f"findmnt -rn {EXPORT} || true") == ""
+        pair[node].run(f"xfs_repair -n {DIRECTORY}/volumes.img", timeout_s=600)
+    assert differences(pair, DIRECTORY) == []
