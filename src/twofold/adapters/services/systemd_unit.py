@@ -139,9 +139,11 @@ class SystemdUnit:
         """The unit's state; asked until systemd answers or the time is over."""
         clock = asyncio.get_running_loop().time
         until_s = clock() + bound_s
-        while not (state := await self._state()).answered and clock() < until_s:
+        while True:
+            state = await self._state()
+            if state.answered or clock() >= until_s:
+                return state
             await asyncio.sleep(_ASK_AGAIN_S)
-        return state
 
     async def _state(self) -> UnitState:
         properties = "--property=ActiveState,SubState,MainPID"
