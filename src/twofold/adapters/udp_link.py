@@ -19,6 +19,8 @@ from twofold.errors import MachineError
 _DATAGRAM_BYTES_MAX = 65536
 _IP_FREEBIND = 15
 _IPV6_FREEBIND = 78
+_SO_RCVBUFFORCE = 33
+_RECEIVE_BYTES = 2 << 20
 _TOS_INTERACTIVE = 0xB8  # expedited forwarding: small and urgent
 
 log = logging.getLogger("twofold.heartbeat")
@@ -85,6 +87,8 @@ def bound_socket(address: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
+        with contextlib.suppress(OSError):  # a hundred modules speak in one burst
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         else:

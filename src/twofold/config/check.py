@@ -16,6 +16,7 @@ from twofold.config.check_checkers import CHECKER_RULES
 from twofold.config.check_light import light_problems
 from twofold.config.load import Module, NodeConfig
 from twofold.config.problem import Problem
+from twofold.config.programs import PROGRAMS
 from twofold.config.question import Facts, Question
 
 PORTS_OF_TWOFOLD = range(9010, 9013)
@@ -294,6 +295,19 @@ def _services(q: Question) -> Iterator[Problem]:
                 ("service", i, "script"),
                 f"there is no executable scripts/{service.script} in the module",
                 f"Write {q.module.scripts / service.script} and make it executable.",
+            )
+        if service.compose is not None and not q.facts.programs & {"docker", "podman"}:
+            yield Problem(
+                ("service", i, "compose"),
+                f"service {service.name!r} runs containers, and neither docker nor podman is "
+                f"{q.on_node}",
+                f"Install one there: apt install {PROGRAMS['docker']}, or {PROGRAMS['podman']}",
+            )
+        if service.libvirt is not None and "virsh" not in q.facts.programs:
+            yield Problem(
+                ("service", i, "libvirt"),
+                f"service {service.name!r} is a virtual machine, and virsh is not {q.on_node}",
+                f"Install it there: apt install {PROGRAMS['virsh']} libvirt-daemon-system",
             )
         if service.systemd is not None and not q.facts.has_systemd:
             yield Problem(

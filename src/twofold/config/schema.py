@@ -223,6 +223,16 @@ class Service(Section):
         None, pattern=r"^[A-Za-z0-9._-]+$", description="scripts/NAME, called with start or stop"
     )
     systemd: str | None = Field(None, min_length=1, description="A systemd unit")
+    compose: str | None = Field(
+        None,
+        min_length=1,
+        description="A compose file: in the module's scripts/, or an absolute path",
+    )
+    libvirt: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$",
+        description="A virtual machine (domain), defined in libvirt on both nodes",
+    )
     user: str | None = Field(None, min_length=1, description="Run the command as this user")
     directory: str | None = Field(None, min_length=1, description="Working directory")
     environment: dict[str, str] = Field(default_factory=dict, description="Added variables")
@@ -235,11 +245,12 @@ class Service(Section):
 
     @model_validator(mode="after")
     def _one_way_to_run(self) -> Service:
-        given = [k for k in ("command", "script", "systemd") if getattr(self, k) is not None]
+        ways = ("command", "script", "systemd", "compose", "libvirt")
+        given = [k for k in ways if getattr(self, k) is not None]
         if len(given) != 1:
             found = "has " + " and ".join(given) if given else "has none"
             raise ValueError(
-                f"service {self.name!r} needs exactly one of command, script, systemd; it {found}"
+                f"service {self.name!r} needs exactly one of {', '.join(ways)}; it {found}"
             )
         if self.command and not self.command[0].startswith("/"):
             raise ValueError(

@@ -186,7 +186,7 @@ class Daemon:
             self._parts_of,
             clock=self._clock,
             journal=self._journal,
-            on_report=lambda urgent: beats.beat(urgent),
+            on_report=lambda name, urgent: beats.beat(urgent, name),
         )
         beats = Heartbeats(
             node,

@@ -50,6 +50,12 @@ class Asked:
     tally: Tally
     history: deque[Change] = field(default_factory=lambda: deque[Change](maxlen=HISTORY_MAX))
     said: bool = True  # on the secondary: the last verdict that was written down
+    during: int = 0  # the job after which the tally began
+
+    def begin(self, during: int) -> None:
+        """With a clean tally."""
+        self.tally, self.said = Tally(self.watched.failures, self.watched.successes), True
+        self.during = during
 
 
 def _unsaid(severity: str, sentence: str) -> None:
@@ -97,10 +103,19 @@ class Checking:
             name = watched.port.name
             if self.is_off(name) and name in self._driver.view.unwell:
                 self._driver.post(CheckerWell(name))
+            self._begin_anew(asked)
             if self._active(watched):
                 await self._ask(asked)
-            if not self._active(watched):
-                asked.tally, asked.said = Tally(watched.failures, watched.successes), True
+            self._begin_anew(asked)
+
+    def _begin_anew(self, asked: Asked) -> None:
+        """When it is not to be asked now, or something was started or stopped since."""
+        if not self._active(asked.watched) or self._outdated(asked):
+            asked.begin(self._driver.jobs_begun)
+
+    def _outdated(self, asked: Asked) -> bool:
+        """What is waited for lies outside the application: a restart says nothing about it."""
+        return asked.watched.action != WAIT and asked.during != self._driver.jobs_begun
 
     async def _ask(self, asked: Asked) -> None:
         name, before = asked.watched.port.name, asked.tally
@@ -114,7 +129,7 @@ class Checking:
             told = f"could not be asked: {type(e).__name__}"
             asked.tally = replace(before, text=told, tripped=False)
             return
-        if not self._active(asked.watched):
+        if not self._active(asked.watched) or self._outdated(asked):
             return
         tally = asked.tally = count(before, verdict.ok, verdict.text)
         if tally.ok is not None and (not asked.history or asked.history[-1].ok != tally.ok):

@@ -103,6 +103,11 @@ class ModuleDriver:
     def now_s(self) -> float:
         return self._clock.monotonic_s()
 
+    @property
+    def jobs_begun(self) -> int:
+        """Rises with each start, restart and stop: what was seen before says nothing after."""
+        return self._job_number
+
     def wall_s(self) -> float:
         return self._clock.wall_s()
 

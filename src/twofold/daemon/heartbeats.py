@@ -74,9 +74,13 @@ class Heartbeats:
             next_s = max(next_s + interval_s, loop.time())
             await asyncio.sleep(next_s - loop.time())
 
-    def beat(self, urgent: bool = False) -> None:
-        """Say now what is to be said."""
-        reports = {d.name: d.report for d in self._drivers()}
+    def beat(self, urgent: bool = False, only: str | None = None) -> None:
+        """Say now what is to be said: of all modules, or of the one that has news.
+
+        Of many modules that change at once (a node takes all of them over) each says its own news
+        only; otherwise n modules would say n times n.
+        """
+        reports = {d.name: d.report for d in self._drivers() if only in (None, d.name)}
         modules = {name: report for name, report in reports.items() if report is not None}
         first = self._counter + 1
         cluster = self._node.cluster.cluster.id
@@ -116,7 +120,7 @@ class Heartbeats:
             return
         for driver in self._drivers():
             report = beat.modules.get(driver.name)
-            if report is not None:
+            if report is not None and driver.view.settings.peer == beat.node:
                 driver.post(PeerHeard(report))
 
     def use_keys(self, keys: Sequence[bytes]) -> None:

@@ -54,7 +54,7 @@ class Lifecycle:
         *,
         clock: ClockPort,
         journal: Journal,
-        on_report: Callable[[bool], None],
+        on_report: Callable[[str, bool], None],
     ) -> None:
         self._node = node
         self._places = places
@@ -162,7 +162,7 @@ class Lifecycle:
             clock=self._clock,
             journal=self._journal,
             state_file=state_file,
-            on_report=self._on_report,
+            on_report=lambda urgent: self._on_report(module.name, urgent),
             digest=module.digest,
         )
         driver.checkers_off = switches.checkers_off

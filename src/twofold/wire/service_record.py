@@ -29,6 +29,8 @@ class ServiceRecord:
     stop_timeout_s: float
     script: str | None = None  # what it is, when it is no command
     systemd: str | None = None
+    compose: str | None = None
+    libvirt: str | None = None
 
 
 def encode_record(record: ServiceRecord) -> str:
@@ -51,6 +53,8 @@ def decode_record(text: str) -> ServiceRecord | None:
             stop_timeout_s=float(fields["stop_timeout_s"]),
             script=_text(fields.get("script")),
             systemd=_text(fields.get("systemd")),
+            compose=_text(fields.get("compose")),
+            libvirt=_text(fields.get("libvirt")),
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -32,6 +32,7 @@ class Listening(ModuleDriver):
 
     def __init__(self, root: Path, checkers: tuple[Watched, ...], state: State) -> None:
         self.posted: list[Event | Ended] = []
+        self.jobs = 0
         self.application = Application([])
         super().__init__(
             "files",
@@ -46,6 +47,10 @@ class Listening(ModuleDriver):
 
     def post(self, event: Event | Ended) -> None:
         self.posted.append(event)
+
+    @property
+    def jobs_begun(self) -> int:
+        return self.jobs
 
 
 class Bench:
@@ -166,6 +171,15 @@ async def test_a_restart_begins_with_a_clean_tally_and_keeps_the_history(tmp_pat
         bench.driver.view = replace(bench.driver.view, state=State.WAIT)
         await bench.until(lambda: bench.tally().ok is None)
     assert [c.ok for c in bench.checking.asked["c"].history] == [True, False, True]
+
+
+async def test_a_restart_that_is_over_before_the_next_probe_counts_as_well(tmp_path: Path) -> None:
+    probe = Probe("c", list(FAILING))
+    bench = Bench(tmp_path, State.PRIM, watched(probe, failures=400))
+    async with asking(bench):
+        await bench.until(lambda: bench.tally().failures > 20)
+        bench.driver.jobs += 1
+        await bench.until(lambda: bench.tally().failures < 10)
 
 
 async def test_the_history_is_bounded(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Entry
 from twofold.errors import NodeUnreachable
 from twofold.machine.events import PeerHeard
-from twofold.machine.model import Report, State
+from twofold.machine.model import Report, Settings, State, View
 from twofold.wire.heartbeat import Heartbeat, decode, encode
 
 KEY = bytes(32)
@@ -86,7 +86,8 @@ class Driver:
     name = "files"
     report = Report(state=State.PRIM, epoch=3)
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "files", peer: str = "b") -> None:
+        self.name, self.view = name, View(settings=Settings(peer=peer))
         self.heard: list[Report] = []
 
     def post(self, event: object) -> None:
@@ -98,6 +99,7 @@ class Bench:
     def __init__(self) -> None:
         self.link, self.control, self.clock = Link(), Control(), Clock()
         self.journal, self.driver = Journal(), Driver()
+        self.others: list[Driver] = []
         self.beats = Heartbeats(
             NodeConfig(Path("/nowhere"), "a", parse_cluster(CLUSTER)),
             KEY,
@@ -106,7 +108,7 @@ class Bench:
             self.control,
             clock=self.clock,
             journal=self.journal,  # type: ignore[arg-type]
-            drivers=lambda: [self.driver],  # type: ignore[list-item]
+            drivers=lambda: [self.driver, *self.others],  # type: ignore[list-item]
         )
 
     def hear(self, counter: int, network: str = "lan", **changes: Any) -> None:
@@ -163,3 +165,21 @@ async def test_what_must_not_be_missed_also_goes_over_the_control_channel() -> N
     assert bytes.fromhex(asked["datagram"]) == bench.link.sent[-1]
     counters = [decode(d, KEY).counter for d in bench.link.sent]
     assert counters == [1, 2]
+
+
+def test_only_the_module_with_news_speaks_between_beats() -> None:
+    bench = Bench()
+    bench.others = [Driver(f"module-{i}") for i in range(30)]
+    bench.beats.beat(only="module-7")
+    (datagram,) = bench.link.sent
+    assert set(decode(datagram, KEY).modules) == {"module-7"}
+    bench.link.sent.clear()
+    bench.beats.beat()
+    assert len({n for d in bench.link.sent for n in decode(d, KEY).modules}) == 31
+
+
+def test_a_report_counts_from_the_module_s_other_node_only() -> None:
+    bench = Bench()
+    bench.driver.view = View(settings=Settings(peer="c"))
+    bench.hear(1)
+    assert bench.driver.heard == []

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twofold.adapters.services import records
+from twofold.adapters.services import records, tools
 from twofold.adapters.services.driver import Driver, Told
+from twofold.adapters.services.managed import Managed
 from twofold.adapters.services.place import Place
 from twofold.adapters.services.scripts import ModuleScripts, ScriptPair
 from twofold.adapters.services.supervised import Supervised
@@ -128,6 +130,14 @@ class Application:
             return ScriptPair(service, self._place)
         if service.systemd is not None:
             return SystemdUnit(service, self._place, told)
+        if service.compose is not None:
+            engine = "docker" if shutil.which("docker") or not shutil.which("podman") else "podman"
+            project = f"twofold-{self._place.module}-{service.name}"
+            file = self._place.scripts / service.compose  # an absolute one stays what it is
+            tool = tools.compose(engine, file, project, service.stop_timeout_s)
+            return Managed(service, self._place, tool, told)
+        if service.libvirt is not None:
+            return Managed(service, self._place, tools.libvirt(service.libvirt), told)
         raise BrokenInvariant(f"The service {service.name} has nothing to run.")
 
     def _of(self, side: str) -> list[Driver]:
@@ -184,10 +194,9 @@ def _scripts_of(side: str) -> tuple[str, str]:
 
 def _forgotten(record: ServiceRecord) -> Service:
     """Enough of a service to stop it."""
-    if record.systemd is not None:
-        runs = {"systemd": record.systemd}
-    else:
-        runs = {"script": record.script} if record.script else {"command": ["/bin/false"]}
+    kinds = ("systemd", "script", "compose", "libvirt")
+    runs: dict[str, Any] = {k: v for k in kinds if (v := getattr(record, k)) is not None}
+    runs = runs or {"command": ["/bin/false"]}
     timeout = f"{record.stop_timeout_s:f}s"
     return Service.model_validate(
         {"name": record.service, "side": record.side, "stop_timeout": timeout, **runs}
