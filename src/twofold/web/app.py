@@ -29,7 +29,7 @@ from twofold.config.places import Places, places
 from twofold.errors import MachineError
 from twofold.web import settings
 from twofold.web.access import Monitor
-from twofold.web.api.application import make_api
+from twofold.web.api.application import add_error_answers, make_api
 from twofold.web.daemon_link import DaemonLink, Link
 from twofold.web.guard import API, Guard
 from twofold.web.health import serves
@@ -62,6 +62,7 @@ def make_app(services: Services, with_console: bool = False) -> FastAPI:
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)
     app.state.services = services
+    add_error_answers(app)
     app.include_router(login_router)
 
     @app.get("/health/{module}")

@@ -67,6 +67,9 @@ class Throttle:
 
     def succeeded(self, address: str, user: str) -> None:
         self._kept.pop(("address", network(address)), None)
+        about = self._kept.get(("user", user))
+        if about is not None:  # this attempt was counted before it was compared
+            about.count = max(0, about.count - 1)
 
 
 def network(address: str) -> str:

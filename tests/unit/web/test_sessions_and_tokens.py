@@ -133,6 +133,10 @@ def test_the_throttle_counts_networks_and_has_a_bound() -> None:
     assert throttle.wait_s("2001:db8::ffff", "other", 100.0) > 0, "the same /64"
     assert throttle.wait_s("2001:db9::1", "admin", 100.0) == 0, "nobody is locked out by others"
     assert throttle.wait_s("2001:db8::1", "other", 2000.0) == 0, "forgotten"
+    for _ in range(50):
+        throttle.failed("10.0.0.1", "often", 100.0)
+        throttle.succeeded("10.0.0.1", "often")
+    assert throttle.wait_s("10.0.0.1", "often", 100.0) == 0, "a program that logs in each time"
     assert network("::ffff:10.0.0.1") == "10.0.0.1"
     for i in range(KEPT_MAX + 50):
         throttle.failed(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", "x", 3000.0)

@@ -76,10 +76,15 @@ def make_api(services: Services) -> FastAPI:
     api.state.services = services
     for router in (people_routes.router, module_routes.router, cluster_routes.router):
         api.include_router(router)
-    api.add_exception_handler(TwofoldError, _on_refusal)
-    api.add_exception_handler(RequestValidationError, _on_invalid)
-    api.add_exception_handler(HTTPException, _on_http)
+    add_error_answers(api)
     return api
+
+
+def add_error_answers(app: FastAPI) -> None:
+    """Errors look the same everywhere."""
+    app.add_exception_handler(TwofoldError, _on_refusal)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
 
 
 async def _on_refusal(request: Request, error: Exception) -> JSONResponse:

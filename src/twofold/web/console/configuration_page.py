@@ -18,7 +18,7 @@ from twofold.web.console.views.cluster import drift
 from twofold.web.console.views.configuration import Opinion, diff_lines, opinion, versions
 from twofold.web.watch import Object
 from twofold.wire.files import pack, unpack
-from twofold.wire.roles import ADMIN, NotPermitted, rank
+from twofold.wire.roles import ADMIN, rank
 
 CLUSTER = "cluster.toml"
 MODULE_FILE = "module.toml"
@@ -131,7 +131,9 @@ class Editor:
 async def configuration(request: Request) -> None:
     frame = Frame(request, "/configuration", "Configuration")
     if rank(frame.who.role) < rank(ADMIN):
-        raise NotPermitted("the configuration is for administrators")
+        text = "<h2>The configuration is for administrators</h2><p>You may look elsewhere.</p>"
+        ui.html(f'<div class="tf-empty">{text}</div>', sanitize=False)
+        return
     targets = [*frame.services.watch.now().module_names(), CLUSTER]
     chosen = request.query_params.get("target", targets[0])
     chosen = chosen if chosen in targets else targets[0]
