@@ -13,11 +13,11 @@ CRATES := --workspace --exclude twofold-mirror-py
 # Inputs for each decoder in `make test-long`.
 FUZZ ?= 10000000
 
-.PHONY: help setup package demo sim test test-long test-vm check bench fmt clean
+.PHONY: help setup package demo sim test test-long test-vm test-browser check bench fmt clean
 
 help: ## this list
 	@echo "Twofold: high availability on two ordinary servers. Words:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Debian packages, Python in .venv, Rust build; leaves .venv/bin/twofold
 	@scripts/setup.sh build
@@ -47,6 +47,11 @@ test-long: ## the tests that take hours: power cuts, fuzzing, torture, large tre
 test-vm: ## two real machines under qemu, with systemd and NFS: JSON=1, ARGS="-k power"
 	@scripts/setup.sh vm >&2
 	@$(PY)/python -m tests.vm $(if $(JSON),--json) $(ARGS)
+
+test-browser: ## the console in Debian's Chromium; pictures of every page in .cache/console
+	@scripts/setup.sh test
+	@[ -x /usr/bin/chromium ] || apt-get install -y chromium
+	$(PY)/pytest -m long tests/browser
 
 check: ## linters, types, layers, formatting
 	@scripts/setup.sh check

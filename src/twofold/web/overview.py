@@ -94,7 +94,11 @@ def _words(snapshot: Snapshot, sides: tuple[Side, ...], serving: list[Side]) -> 
         return str(error.get("text") or "No node answers."), str(error.get("mend") or "")
     order = ("WAIT", "SECOND", "STOP")
     best = serving[0] if serving else min(known, key=lambda s: _place(order, s.state))
-    sentence = f"{best.node}: {best.object.get('sentence', '')}"
+    said = str(best.object.get("sentence", ""))
+    own_name = f"{best.node} "
+    sentence = f"{best.node}: {said}"
+    if said.lower().startswith(own_name):  # "A is starting to serve."
+        sentence = own_name + said[len(own_name) :]
     if _health(sides, serving) == "good" and len(sides) == 2:
         other = next(s.node for s in sides if s is not best)
         sentence = f"{best.node} serves, and {other} has everything: either may fail."

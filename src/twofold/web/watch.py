@@ -177,10 +177,10 @@ class Watch:
         return answer
 
     def _take_entries(self, node: str, entries: list[Object]) -> None:
+        # Two looks at once may bring the same ones.
+        entries = [e for e in entries if int(e["id"]) > self._since.get(node, 0)]
         if not entries:
             return
-        if int(entries[-1]["id"]) < self._since.get(node, 0):
-            self._since[node] = 0  # its journal began anew
         self._since[node] = int(entries[-1]["id"])
         merged = [*self.entries, *({**e, "node": node} for e in entries)]
         merged.sort(key=lambda e: float(e["at"]))

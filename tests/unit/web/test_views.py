@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from tests.unit.web.site import cluster_state, module_object
+from tests.unit.web.site import cluster_state, module_object, site
 from twofold.web import confirm
 from twofold.web.console import drawing
 from twofold.web.console.views import cluster, words
@@ -54,6 +56,19 @@ def test_a_dead_node_is_shown_as_dead_and_hides_nothing() -> None:
     html = drawing.cards((found,))
     assert "OFF" in html
     assert "node b did not answer" in html
+
+
+def test_a_sentence_that_names_its_node_does_not_name_it_twice() -> None:
+    found = shown(module_object("a", "ALONE", sentence="A is starting to serve."), None)
+    assert found.sentence == "a is starting to serve."
+
+
+async def test_two_looks_at_once_bring_an_entry_once(tmp_path: Path) -> None:
+    async with site(tmp_path) as on:
+        entry = {"id": 1, "at": NOW, "module": "files", "severity": "info", "sentence": "x"}
+        on.daemon.entries["a"].append(entry)
+        await asyncio.gather(on.services.watch.look_again(), on.services.watch.look_again())
+        assert [e["sentence"] for e in on.services.watch.entries] == ["x"]
 
 
 def test_two_that_serve_are_the_worst_and_said_first() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Request
 from nicegui import ui
 
+from twofold.errors import TwofoldError
 from twofold.web.console.acting import asked, button, said
 from twofold.web.console.frame import Frame
 from twofold.web.console.views.cluster import drift
@@ -69,11 +70,20 @@ class Editor:
         text = str(self._text.value or "")
         return pack({**files, self._file: (mode, (text.rstrip() + "\n").encode())})
 
-    async def _check(self) -> Opinion | None:
-        answer = await self._ask("config_check", files=self._files())
-        if answer is None:
-            return None
-        found = opinion(answer)
+    async def _check(self) -> Opinion:
+        """What the nodes say to the text; also a refusal stands beside it until it is mended."""
+        frame = self._frame
+        try:
+            answer = await frame.services.act(
+                frame.who,
+                "config_check",
+                timeout_s=APPLY_TIMEOUT_S,
+                target=self._target,
+                files=self._files(),
+            )
+            found = opinion(answer)
+        except TwofoldError as e:
+            found = Opinion(tuple(str(e).splitlines()), ())
         self._said.set_content(_opinion(found))
         return found
 
@@ -84,7 +94,7 @@ class Editor:
 
     async def _apply(self) -> None:
         found = await self._check()
-        if found is None or not found.good:
+        if not found.good:
             return
         effects = "; ".join(found.effects) or "nothing changes"
         if not await asked(f"Apply {self._target}", f"On all nodes: {effects}.", yes="Apply"):

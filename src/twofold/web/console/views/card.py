@@ -211,10 +211,7 @@ def _address(sides: tuple[Side, ...]) -> str:
             every[str(address["ip"])] = None
             if address.get("held"):
                 held[str(address["ip"])] = side.node
-    return ", ".join(
-        f"{ip.partition('/')[0]} on {held[ip]}" if ip in held else f"{ip} on no node"
-        for ip in every
-    )
+    return ", ".join(f"{ip.partition('/')[0]} on {held.get(ip, 'no node')}" for ip in every)
 
 
 def _last_event(module: str, entries: Iterable[Object], now: float) -> str:
