@@ -22,6 +22,7 @@ from twofold.cli import (
     notify,
     packing,
     resources,
+    snapshot,
     state,
     switches,
     user,
@@ -66,6 +67,7 @@ journal.add_to(app)
 doctor.add_to(app)
 resources.add_to(app)
 switches.add_to(app)
+snapshot.add_to(app)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(witness.app, name="witness")
 assert arbitration.app  # adds itself to cluster

@@ -21,6 +21,7 @@ from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Journal
 from twofold.daemon.lifecycle import Lifecycle, Running
 from twofold.daemon.membership import configured
+from twofold.daemon.snapshot import Snapshot
 from twofold.errors import CommandRefused
 from twofold.machine.events import (
     Event,
@@ -84,6 +85,7 @@ class Commands:
             "audit": self._audit_read,
             "audit_note": self._audit_note,
             "resources": self._resources,
+            "snapshot": Snapshot(configuration.places, self.handle).handle,
             "switch": self._switch,
             "reload": self._reload,
             "shutdown": self._shutdown,

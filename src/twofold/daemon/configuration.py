@@ -81,6 +81,10 @@ class Configuration:
             **keys.peer,
         }
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return self._around.places
+
     def knows(self, command: str) -> bool:
         return command in self._local or command in self._peer
 

@@ -20,6 +20,7 @@ the node's own fields plus `"node"` and `"reachable": true`; or `{"node", "reach
 | `resources` | `module` (all when absent) | `modules`: see daemon/resources.py |
 | `why` | `module`, `limit` | `decisions`: [{`at`, `state`, `event`, `then`, `sentence`}] |
 | `log` | `module`, `limit`, `since` | `entries`: [{`id`, `at`, `module`, `severity`, `sentence`}] |
+| `snapshot` | `item` | `items`; `text`, `removed`, `cut`: see wire/snapshot.py |
 | `reload` | | configuration is read again |
 | `cluster_state` `cluster_leave` `cluster_remove` | `node`, `force` | see daemon/configuration.py |
 | `module_add` `module_apply` `module_list` `module_show` `module_remove` | | the same |

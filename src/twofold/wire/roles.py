@@ -31,6 +31,7 @@ NEEDED: Mapping[str, Role] = {
     "log": MONITOR,
     "cluster_state": MONITOR,
     "config_drift": MONITOR,
+    "snapshot": ADMIN,
     "verify_result": MONITOR,
     "start": CONTROL,
     "stop": CONTROL,
