@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import mmap
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -75,6 +77,29 @@ def test_after_take_over_everything_read_before_is_read_anew(pair: Pair) -> None
     assert (pair.b.tree / "new name").read_text() == "new"
     assert not (pair.b.tree / "d" / "old name").exists()
     (pair.b.tree / "new name").write_text("newer")
+
+
+def test_the_first_write_alone_tells_the_new_generation_at_once(pair: Pair) -> None:
+    """The daemon says it in heartbeats: a node that compares must not compare with the old one."""
+    pair.start()
+    pair.b.kill()
+    pair.a.wait_status(link="down")
+    pair.a.command("continue_alone", epoch=pair.next_epoch())
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(5)
+        line.connect(str(pair.a.run_dir / "mirror.sock"))
+        line.sendall(json.dumps({"id": 1, "command": "subscribe"}).encode() + b"\n")
+        with line.makefile("rb") as news:
+            before = None
+            while before is None:
+                told = json.loads(news.readline())
+                before = told.get("status", {}).get("generation", {}).get("current")
+            (pair.a.tree / "new").write_text("only here")
+            begun_s, current = time.monotonic(), before
+            while current == before:
+                told = json.loads(news.readline())
+                current = told.get("status", {}).get("generation", {}).get("current", before)
+            assert time.monotonic() - begun_s < 0.5, "without a change it is told each second"
 
 
 def test_names_seen_on_the_second_are_not_believed_after_a_take_over(pair: Pair) -> None:

@@ -124,7 +124,7 @@ class Engine(Process):
             self.record(generations.fork(self.generation, generations.fresh_number()))
             self.trusted = True
             self.fork_due = False
-            self.world.clockwork.after(1.0, self, self.touch)  # it tells its status each second
+            self.touch()
         disk = self.host.disk
         disk.writes.append(write.number)
         if write.sync:

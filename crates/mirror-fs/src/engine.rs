@@ -181,6 +181,7 @@ impl Engine {
             self.record(|generation| *generation = generation.fork(fresh))?;
             self.standing.lock().trusted = true;
             mode.fork_due = false;
+            self.touch();
         }
         Ok(())
     }
