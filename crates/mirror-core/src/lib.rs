@@ -9,7 +9,6 @@ pub mod generation;
 pub mod kept;
 pub mod message;
 pub mod pace;
-pub mod packed;
 pub mod remembered;
 pub mod rescue;
 pub mod tree_identity;

@@ -76,11 +76,6 @@ impl Tree {
     pub fn revive(&self, number: u64) -> io::Result<Arc<Inode>> {
         let stale = || io::Error::from_raw_os_error(libc::ESTALE);
         if let Ok(inode) = self.inode(number) {
-            if inode.places.lock().is_empty() {
-                // A resync knows of it, and does not need its name.
-                let places = self.forgotten.lock().places_of(number, &inode.handle);
-                inode.places.lock().extend(places);
-            }
             return Ok(inode);
         }
         let file = self.forgotten.lock().get(number).cloned().ok_or_else(stale)?;

@@ -231,7 +231,7 @@ impl Engine {
         };
         self.outbox.put(&Operation::Place { parent: parent.id, entry, parent_mtime }, None);
         inode.bound_session.store(mode.session, Ordering::Release);
-        self.resync_later(inode);
+        self.resync_later(tree, inode);
         Ok(())
     }
 

@@ -251,7 +251,7 @@ fn attach(
         mode.session = session;
         mode.full = in_sync;
         for tree in &engine.trees {
-            tree.begin_session(session, !in_sync);
+            tree.set_keep_all(!in_sync);
         }
         if !in_sync {
             // Before the first change of the session, which may have something to add to it.

@@ -18,6 +18,8 @@ use mirror_core::units::FileId;
 
 use crate::tree::{Inode, Tree};
 
+pub type File = (Arc<Tree>, Arc<Inode>);
+
 pub const ZONE_BYTES: u64 = 1 << 20;
 /// Above this many files that wait, no further directory is listed.
 const WAITING_FILES_MAX: usize = 50_000;
@@ -82,7 +84,7 @@ pub enum Work {
     Ask(Arc<Compared>, u64, u32),
     /// Then `compared`.
     Compare(Arc<Compared>, Zone, Answered),
-    Begin(FileId),
+    Begin(File),
     /// Nothing is left: the caller is the only one who has work, and ends the resync.
     End,
 }
@@ -96,8 +98,8 @@ pub enum Next {
 
 #[derive(Default)]
 pub struct Queue {
-    directories: Vec<FileId>,
-    files: Vec<FileId>,
+    directories: Vec<File>,
+    files: Vec<File>,
     answers: VecDeque<Answered>,
     active: HashMap<FileId, Active>,
     asking: VecDeque<FileId>,
@@ -107,12 +109,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub fn add_directory(&mut self, id: FileId) {
-        self.directories.push(id);
+    pub fn add_directory(&mut self, file: File) {
+        self.directories.push(file);
     }
 
-    pub fn add_file(&mut self, id: FileId) {
-        self.files.push(id);
+    pub fn add_file(&mut self, file: File) {
+        self.files.push(file);
     }
 
     pub fn add_answer(&mut self, answer: Answered) {

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mirror_core::message::{FileKind, Operation};
-use mirror_core::units::FileId;
 
 use crate::answer::Reply;
 use crate::engine::Engine;
@@ -100,14 +99,8 @@ impl Run<'_> {
     fn perform(&self, work: Work) -> Result<(), Over> {
         match work {
             Work::Ask(file, offset, length) => self.ask(&file, offset, length),
-            Work::Compare(file, zone, answer) => {
-                let done = self.compare(&file, zone, &answer);
-                let (tree, inode) = (file.tree.clone(), file.inode.clone());
-                drop(file);
-                tree.rest(inode);
-                done
-            }
-            Work::Begin(id) => self.begin(id),
+            Work::Compare(file, zone, answer) => self.compare(&file, zone, &answer),
+            Work::Begin((tree, inode)) => self.begin(&tree, &inode),
             Work::End => {
                 if self.end()? {
                     self.source.queue.lock().end();
@@ -117,15 +110,7 @@ impl Run<'_> {
         }
     }
 
-    fn begin(&self, id: FileId) -> Result<(), Over> {
-        let Some(tree) = self.engine.trees.get(id.tree() as usize) else { return Ok(()) };
-        let Ok(inode) = tree.inode(id.inode()) else { return Ok(()) };
-        let done = self.begin_inode(tree, &inode);
-        tree.rest(inode);
-        done
-    }
-
-    fn begin_inode(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> Result<(), Over> {
+    fn begin(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> Result<(), Over> {
         let begun = match inode.kind {
             FileKind::Directory => {
                 let listed = self.directory(tree, inode);
@@ -177,8 +162,7 @@ impl Run<'_> {
             return Ok(Err(Over));
         }
         let mut mark = inode.order.lock();
-        // Not bound: the number was told of another file, which is gone.
-        if mark.progress(mode.session) != Progress::Untouched || !inode.bound(mode.session) {
+        if mark.progress(mode.session) != Progress::Untouched {
             return Ok(Ok(()));
         }
         let fd = tree.open_file(inode, libc::O_RDONLY | libc::O_NOATIME)?;
@@ -252,7 +236,7 @@ impl Run<'_> {
         self.current(&mode)?;
         self.engine.record(|g| *g = g.shared()).map_err(|text| self.failed(&text))?;
         for tree in &self.engine.trees {
-            tree.end_resync();
+            tree.set_keep_all(false);
         }
         drop(mode);
         self.engine.facts.lock().peer_up_to_date = true;

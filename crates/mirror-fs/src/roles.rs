@@ -349,7 +349,7 @@ impl Engine {
             source.cancel();
         }
         for tree in &self.trees {
-            tree.end_resync();
+            tree.set_keep_all(false);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::change::{Change, Durable};
 use crate::engine::Engine;
 use crate::queue::{Answered, Queue};
 use crate::resync;
-use crate::tree::Tree;
+use crate::tree::{Inode, Tree};
 
 /// What a resync may have in the stream at a time, alone and beside an application's changes.
 const UNDER_WAY_MAX: u64 = 4 << 20;
@@ -93,7 +93,7 @@ impl Source {
         });
         for tree in trees.iter().rev() {
             if let Ok(root) = tree.inode(mirror_core::units::ROOT_INODE) {
-                source.add(root.id, root.kind);
+                source.add(tree.clone(), root);
             }
         }
         source
@@ -119,14 +119,13 @@ impl Source {
         self.is_cancelled() || self.queue.lock().is_ended()
     }
 
-    /// A file to be begun, which the table has until the resync is over.
-    pub fn add(&self, id: FileId, kind: FileKind) {
+    pub fn add(&self, tree: Arc<Tree>, inode: Arc<Inode>) {
         self.figures.files_found.fetch_add(1, Ordering::Relaxed);
-        if kind == FileKind::Directory {
+        if inode.kind == FileKind::Directory {
             self.figures.unlisted.fetch_add(1, Ordering::Relaxed);
-            self.queue.lock().add_directory(id);
+            self.queue.lock().add_directory((tree, inode));
         } else {
-            self.queue.lock().add_file(id);
+            self.queue.lock().add_file((tree, inode));
         }
         self.changed.notify_all();
     }

@@ -8,6 +8,7 @@
 //! locks `Tree::table`, `Tree::forgotten` and `Inode::places`, in this order, which are never held
 //! across a system call.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +26,6 @@ use crate::calls;
 use crate::forgotten::{Forgotten, FORGOTTEN_MAX};
 use crate::progress::Mark;
 use crate::sys::{self, Handle};
-use crate::table::Table;
 
 /// Kept at the top of each tree and hidden from the mount: what a resync moves out of the way.
 pub const ASIDE: &str = ".twofold-aside";
@@ -48,8 +48,6 @@ pub struct Inode {
     /// The session of the link in which the secondary knows this number.
     pub bound_session: AtomicU64,
     pub places: Mutex<Vec<Place>>,
-    /// It had several names when it was seen last.
-    pub linked: AtomicBool,
     /// It has lost its last name but the kernel still uses it (a device that is open, a directory
     /// somebody stands in): this holds it until the kernel has done with it.
     pub held: Mutex<Option<OwnedFd>>,
@@ -80,8 +78,10 @@ pub struct Tree {
     pub path: PathBuf,
     root: OwnedFd,
     device: u64,
-    pub(crate) table: Mutex<Table>,
+    table: Mutex<HashMap<u64, Arc<Inode>>>,
     pub(crate) forgotten: Mutex<Forgotten>,
+    /// While a resync runs, what it has done with a file must not be forgotten.
+    keep_all: AtomicBool,
 }
 
 pub fn kind_of(mode: u32) -> FileKind {
@@ -136,12 +136,13 @@ impl Tree {
             path: path.to_owned(),
             root,
             device: stat.st_dev,
-            table: Mutex::new(Table::new(index)),
+            table: Mutex::new(HashMap::new()),
             forgotten: Mutex::new(Forgotten::new(FORGOTTEN_MAX)),
+            keep_all: AtomicBool::new(false),
         };
-        let inode = Inode::new(FileId::root(index), handle, FileKind::Directory);
+        let inode = tree.new_inode(FileId::root(index), handle, FileKind::Directory);
         inode.lookups.store(1, Ordering::Relaxed);
-        tree.table.lock().insert(Arc::new(inode));
+        tree.table.lock().insert(ROOT_INODE, inode);
         Ok(tree)
     }
 
@@ -149,10 +150,30 @@ impl Tree {
         self.root.as_fd()
     }
 
+    fn new_inode(&self, id: FileId, handle: Handle, kind: FileKind) -> Arc<Inode> {
+        Arc::new(Inode {
+            id,
+            handle,
+            kind,
+            lookups: AtomicU64::new(0),
+            opens: AtomicU32::new(0),
+            bound_session: AtomicU64::new(0),
+            places: Mutex::new(Vec::new()),
+            held: Mutex::new(None),
+            time_untold: AtomicBool::new(false),
+            order: Mutex::new(Mark::default()),
+        })
+    }
+
     /// The file that the kernel knows by this number.
     pub fn inode(&self, number: u64) -> io::Result<Arc<Inode>> {
-        let known = self.table.lock().get(number);
+        let known = self.table.lock().get(&number).cloned();
         known.ok_or_else(|| io::Error::from_raw_os_error(libc::ESTALE))
+    }
+
+    /// Every file in the table now.
+    pub fn known(&self) -> Vec<Arc<Inode>> {
+        self.table.lock().values().cloned().collect()
     }
 
     /// A descriptor for path operations on this file.
@@ -241,25 +262,22 @@ impl Tree {
         }
         let inode = self.enter(fd.as_fd(), &stat)?;
         inode.arrive(parent, name);
-        if stat.st_nlink > 1 && inode.kind != FileKind::Directory {
-            inode.linked.store(true, Ordering::Relaxed);
-        }
         Ok((inode, stat))
     }
 
     /// The table's entry for an open file; a new one when the number now means another file.
     fn enter(&self, fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Arc<Inode>> {
         let handle = sys::handle_of(fd)?;
-        let root = self.table.lock().get(ROOT_INODE);
+        let root = self.table.lock().get(&ROOT_INODE).cloned();
         if let Some(root) = root.filter(|root| root.handle == handle) {
             return Ok(root);
         }
         let number = number_of(stat);
         let mut table = loop {
-            let mut table = self.table.lock();
-            let old = match table.get(number) {
-                Some(known) if known.handle == handle => return Ok(known),
-                Some(old) if old.bound_session.load(Ordering::Acquire) != 0 => old,
+            let table = self.table.lock();
+            let old = match table.get(&number) {
+                Some(known) if known.handle == handle => return Ok(known.clone()),
+                Some(old) if old.bound_session.load(Ordering::Acquire) != 0 => old.clone(),
                 _ => break table,
             };
             drop(table);
@@ -269,30 +287,27 @@ impl Tree {
             old.bound_session.store(0, Ordering::Release);
         };
         let id = FileId::new(self.index, number);
-        let fresh = Arc::new(Inode::new(id, handle, kind_of(stat.st_mode)));
+        let fresh = self.new_inode(id, handle, kind_of(stat.st_mode));
         *fresh.places.lock() = self.forgotten.lock().places_of(number, &handle);
-        if let Some(old) = table.get(number) {
+        if let Some(old) = table.get(&number) {
             // The kernel will still forget the old file by this number: keep the count right.
             fresh.lookups.store(old.lookups.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        table.insert(fresh.clone());
+        table.insert(number, fresh.clone());
         Ok(fresh)
     }
 
     /// The kernel is being told of this file: one lookup more. Returns the entry that counts it.
     pub fn count_lookup(&self, inode: Arc<Inode>) -> Arc<Inode> {
         let mut table = self.table.lock();
-        let entry = match table.get(inode.number()) {
-            Some(known) if known.handle == inode.handle => known,
-            other => {
-                let before = other.map_or(0, |old| old.lookups.load(Ordering::Relaxed));
-                inode.lookups.fetch_add(before, Ordering::Relaxed);
-                table.insert(inode.clone());
-                inode
-            }
-        };
+        let entry = table.entry(inode.number()).or_insert_with(|| inode.clone());
+        if entry.handle != inode.handle {
+            let before = entry.lookups.load(Ordering::Relaxed);
+            inode.lookups.fetch_add(before, Ordering::Relaxed);
+            *entry = inode;
+        }
         entry.lookups.fetch_add(1, Ordering::Relaxed);
-        entry
+        entry.clone()
     }
 
     /// The kernel forgets `count` lookups; returns the file if nobody uses it any more.
@@ -300,45 +315,46 @@ impl Tree {
         if number == ROOT_INODE {
             return None;
         }
-        let mut table = self.table.lock();
-        let inode = table.get(number)?;
+        let table = self.table.lock();
+        let inode = table.get(&number)?;
         let before = inode.lookups.load(Ordering::Relaxed);
         inode.lookups.store(before.saturating_sub(count), Ordering::Relaxed);
         if inode.unused() {
             inode.held.lock().take();
         }
-        let unused = inode.unused() && !table.keep_all;
-        unused.then_some(inode)
+        let unused = inode.unused() && !self.keep_all.load(Ordering::Relaxed);
+        unused.then(|| inode.clone())
     }
 
     /// Takes an unused file out of the table, unless it came into use again.
     pub fn drop_unused(&self, inode: &Arc<Inode>) {
         let mut table = self.table.lock();
-        if table.is(inode) && inode.unused() && !table.keep_all {
+        let same = table.get(&inode.number()).is_some_and(|known| Arc::ptr_eq(known, inode));
+        if same && inode.unused() && !self.keep_all.load(Ordering::Relaxed) {
             // In this order: who finds it no longer in the table finds it there.
             self.forgotten.lock().remember(inode);
-            table.remove(inode);
+            table.remove(&inode.number());
+        }
+    }
+
+    /// While true, entries survive being forgotten (a resync remembers by them what is done).
+    pub fn set_keep_all(&self, keep: bool) {
+        self.keep_all.store(keep, Ordering::Relaxed);
+        if !keep {
+            let mut table = self.table.lock();
+            let mut forgotten = self.forgotten.lock();
+            table.retain(|number, inode| {
+                let keep = *number == ROOT_INODE || !inode.unused();
+                if !keep {
+                    forgotten.remember(inode);
+                }
+                keep
+            });
         }
     }
 }
 
 impl Inode {
-    pub fn new(id: FileId, handle: Handle, kind: FileKind) -> Inode {
-        Inode {
-            id,
-            handle,
-            kind,
-            lookups: AtomicU64::new(0),
-            opens: AtomicU32::new(0),
-            bound_session: AtomicU64::new(0),
-            places: Mutex::new(Vec::new()),
-            linked: AtomicBool::new(false),
-            held: Mutex::new(None),
-            time_untold: AtomicBool::new(false),
-            order: Mutex::new(Mark::default()),
-        }
-    }
-
     pub fn number(&self) -> u64 {
         self.id.inode()
     }
