@@ -161,7 +161,7 @@ class Pair:
         self.b.command("become_secondary", epoch=self.epoch)
         self.in_sync(self.a)
 
-    def in_sync(self, primary: Engine, timeout_s: float = 30) -> None:
+    def in_sync(self, primary: Engine, timeout_s: float = 90) -> None:
         primary.wait_status(timeout_s, link="up", peer_up_to_date=True, resync=None)
 
     def close(self) -> None:

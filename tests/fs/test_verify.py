@@ -17,11 +17,11 @@ from tests.fs.compared import same
 from tests.fs.engines import Pair, Refused
 from tests.fs.test_resync import fill, loaded
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)  # a terabyte of holes is looked at
 MIB = 1 << 20
 
 
-def verify(pair: Pair, repair: bool = False, timeout_s: float = 60) -> dict[str, Any]:
+def verify(pair: Pair, repair: bool = False, timeout_s: float = 120) -> dict[str, Any]:
     pair.a.command("verify", repair=repair)
     pair.a.wait_until(lambda: pair.a.status()["verify"]["state"] != "running", timeout_s)
     result: dict[str, Any] = pair.a.command("verify_result")["verify"]
