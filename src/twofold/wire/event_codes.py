@@ -37,6 +37,7 @@ DECISION_CODES = {
     "decision.aside_failed": "a short action failed",
     "decision.service_exited": "a service's process ended by itself",
     "decision.checker_tripped": "a checker failed as often as it may",
+    "decision.checker_well": "a checker that had failed is well again",
     "decision.timer_fired": "a time ran out, such as the other node's silence",
     "decision.look": "a consequence of what was decided before",
     "decision.rescue": "data that only the copy giving way had is being saved, or could not be",
