@@ -94,17 +94,20 @@ class ControlChannel:
         async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._answer(reader, writer, handle)
 
-        for address in here.addresses_of(here.name):
-            self._servers.append(
-                await asyncio.start_server(
+        try:
+            for address in here.addresses_of(here.name):
+                listener = listening_socket(address, self._port)
+                # Begun by `serve_forever`: a cancellation between two steps of a begin would leave
+                # behind a port that is in use by nobody.
+                server = await asyncio.start_server(
                     on_connection,
-                    sock=listening_socket(address, self._port),
+                    sock=listener,
                     ssl=context,
                     ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
                     limit=lines.LINE_BYTES_MAX,
+                    start_serving=False,
                 )
-            )
-        try:
+                self._servers.append(server)
             await asyncio.gather(*(s.serve_forever() for s in self._servers))
         finally:
             for server in self._servers:

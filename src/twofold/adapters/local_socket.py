@@ -77,7 +77,10 @@ class LocalSocket:
     async def serve(self) -> None:
         """Listen until cancelled."""
         server = await asyncio.start_unix_server(
-            self._on_client, sock=listening_socket(self._path), limit=lines.LINE_BYTES_MAX
+            self._on_client,
+            sock=listening_socket(self._path),
+            limit=lines.LINE_BYTES_MAX,
+            start_serving=False,  # a cancelled begin would leave a listener behind
         )
         try:
             async with server:

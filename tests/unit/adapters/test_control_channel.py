@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -13,9 +14,14 @@ from typing import Any
 import pytest
 
 from twofold.adapters import pki
-from twofold.adapters.control_channel import ControlChannel, client_context, read_line
+from twofold.adapters.control_channel import (
+    ControlChannel,
+    client_context,
+    listening_socket,
+    read_line,
+)
 from twofold.config.load import NodeConfig, parse_cluster
-from twofold.errors import CommandRefused, NodeUnreachable, PeerRefused
+from twofold.errors import CommandRefused, MachineError, NodeUnreachable, PeerRefused
 from twofold.wire import control, lines
 
 ID = "00000000-0000-4000-8000-000000000000"
@@ -28,6 +34,15 @@ def cluster_of(*names: str) -> str:
     for name in names:
         text += f'[[node]]\nname = "{name}"\naddresses = {{ lan = "{ADDRESSES[name]}" }}\n'
     return text
+
+
+def two_networks_of(name: str) -> str:
+    """That node alone, with the address of c in its second network."""
+    text = f'[cluster]\nid = "{ID}"\n[[network]]\nname = "lan"\n[[network]]\nname = "flow"\n'
+    return text + (
+        f'[[node]]\nname = "{name}"\n'
+        f'addresses = {{ lan = "{ADDRESSES[name]}", flow = "{ADDRESSES["c"]}" }}\n'
+    )
 
 
 def node(root: Path, name: str, authority: pki.Authority, *names: str) -> NodeConfig:
@@ -148,3 +163,33 @@ async def test_garbage_is_refused_with_a_reason(tmp_path: Path, garbage: bytes) 
         assert received["error"]["text"]
         context = client_context(b.pki)
         assert context.minimum_version is ssl.TLSVersion.TLSv1_3
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_start_that_is_cut_off_leaves_the_port_free(tmp_path: Path, steps: int) -> None:
+    """A cluster file that changes twice ends a membership while it begins."""
+    authority = pki.create_authority(ID)
+    a, b = (node(tmp_path, n, authority) for n in "ab")
+    first = asyncio.create_task(channel(b).serve(answer))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    first.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await first
+    async with serving(b):
+        assert (await channel(a).request("b", {"command": "x"}, 5.0))["caller"] == "a"
+
+
+async def test_one_address_that_cannot_be_had_does_not_block_the_other(tmp_path: Path) -> None:
+    """What failed is tried again by the caller: nothing of the attempt may hold a port."""
+    authority = pki.create_authority(ID)
+    a, b = (node(tmp_path, n, authority) for n in "ab")
+    two = NodeConfig(b.etc, "b", parse_cluster(two_networks_of("b")))
+    with (
+        contextlib.closing(listening_socket(ADDRESSES["c"], PORT)) as taken,
+        pytest.raises(MachineError, match=re.escape(ADDRESSES["c"])),
+    ):
+        taken.listen()
+        await channel(two).serve(answer)
+    async with serving(b):
+        assert (await channel(a).request("b", {"command": "x"}, 5.0))["caller"] == "a"
