@@ -212,3 +212,4 @@ if [ "$purpose" = lab ] || [ "$purpose" = test ]; then # the product's own list 
 fi
 python_environment
 rust_build
+if [ "$purpose" = kine ]; then .venv/bin/python -m twofold.lab.kine_build; fi

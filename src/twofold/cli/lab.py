@@ -22,6 +22,7 @@ from twofold.lab import record, requirements
 from twofold.lab.cluster import DAEMON, Cluster, daemon_command
 from twofold.lab.demo import Demo, farewell
 from twofold.lab.forwarding import forward
+from twofold.lab.kine_build import provide_kine
 from twofold.lab.lab import NODES, Lab
 from twofold.lab.postmortem import tell_last_words
 from twofold.lab.told import Account
@@ -299,9 +300,10 @@ def torture(
     """The main job under many power cuts, with every acknowledged write counted."""
     if application not in ("sqlite", "kine"):
         raise CommandRefused(f"--app is sqlite or kine, not {application!r}.")
-    if application == "kine":
-        requirements.require(requirements.kine_lacks())
     account = Account(sys.stderr)
+    if application == "kine":
+        provide_kine(account.plain)
+        requirements.require(requirements.kine_lacks())
     workload = (
         KineWorkload() if application == "kine" else SqliteWorkload(workers=2, ballast_mib=192)
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from twofold.errors import MissingRequirement
 from twofold.requirements import LAB, missing
 
+KINE_MODULE = "github.com/k3s-io/kine"
 KINE_VERSION = "v0.16.4"
 
 _PACKAGES = {
@@ -57,12 +58,25 @@ def lab_lacks(file_system: str) -> list[str]:
     return lacks
 
 
-def find_kine() -> Path | None:
-    """kine, in the order: TWOFOLD_KINE, the checkout's .cache/bin, PATH, Go's own place."""
-    named = os.environ.get("TWOFOLD_KINE")
+def kine_folder() -> Path:
+    """Where a kine of our own lies: in the checkout, or in the user's cache when installed."""
     checkout = Path(__file__).resolve().parents[3]
+    if (checkout / "pyproject.toml").exists():
+        return checkout / ".cache/bin"
+    return Path.home() / ".cache/twofold/bin"
+
+
+def find_go() -> Path | None:
+    """Go, also where its own archive puts it."""
+    found = shutil.which("go", path=os.environ.get("PATH", "") + ":/usr/local/go/bin")
+    return Path(found) if found else None
+
+
+def find_kine() -> Path | None:
+    """kine, in the order: TWOFOLD_KINE, a folder of our own, PATH, Go's own place."""
+    named = os.environ.get("TWOFOLD_KINE")
     candidates = [Path(named)] if named else []
-    candidates += [checkout / ".cache/bin/kine"]
+    candidates += [kine_folder() / "kine"]
     on_path = shutil.which("kine")
     candidates += [Path(on_path)] if on_path else []
     candidates += [Path.home() / "go/bin/kine"]
@@ -73,8 +87,8 @@ def kine_lacks() -> list[str]:
     lacks = _missing_programs(["mariadbd", "mariadb-install-db"])
     if find_kine() is None:
         lacks.append(
-            "kine is missing: CGO_ENABLED=0 GOBIN=$PWD/.cache/bin "
-            f"go install github.com/k3s-io/kine@{KINE_VERSION}"
+            f"kine is missing, and without Go it cannot be built: install Go (`go version` shows "
+            f"which is here) or name a kine {KINE_VERSION} in TWOFOLD_KINE"
         )
     try:
         import grpc  # noqa: F401  # pyright: ignore[reportUnusedImport]
