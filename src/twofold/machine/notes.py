@@ -7,9 +7,10 @@ on disk by then.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from twofold.machine.arbitration import first_epoch, term_of
+from twofold.machine.changed import replace
 from twofold.machine.events import (
     AsideFailed,
     CheckerTripped,

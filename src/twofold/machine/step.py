@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from twofold.errors import BrokenInvariant
 from twofold.machine.actions import (
@@ -19,6 +19,7 @@ from twofold.machine.actions import (
     ContinueAlone,
     Outdate,
 )
+from twofold.machine.changed import replace
 from twofold.machine.events import (
     ArbiterHeard,
     AsideFailed,
@@ -253,8 +254,9 @@ def step(view: View, event: Event, rows: Rows | None = None) -> Decision:
 def choose(view: View, event: Event, rows: Rows | None = None) -> Rule:
     kind = view.settings.kind
     table = rows(view.state, type(event)) if rows else rows_of(view.state, type(event), kind)
+    job_runs = _job_runs(view, event)
     for rule in table:
-        if rule.job is not None and not rule.instead and _job_runs(view, event):
+        if job_runs and rule.job is not None and not rule.instead:
             continue
         if rule.when is None or rule.when.holds(view, event):
             return rule

@@ -11,6 +11,8 @@ them "just now", never later: what counts against a restart is kept rather than 
 from __future__ import annotations
 
 import json
+import operator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +25,7 @@ SINCE: dict[str, object] = {"alone_epoch": 0, "claimed": 0, "loops_at": [], "fai
 MOMENTS = {"loops_s": "loops_at", "failed_at_s": "failed_at"}
 PLAIN = tuple(name for name in REMEMBERED if name not in MOMENTS)
 LOOPS_MAX = 1000
+_REMEMBERED: Callable[[View], tuple[object, ...]] = operator.attrgetter(*REMEMBERED)
 
 
 def encode(view: View, wall_s: float) -> bytes:
@@ -38,7 +41,7 @@ def encode(view: View, wall_s: float) -> bytes:
 
 def remembered(view: View) -> tuple[object, ...]:
     """What `encode` depends on: when it is the same, nothing needs to be written."""
-    return tuple(getattr(view, name) for name in REMEMBERED)
+    return _REMEMBERED(view)
 
 
 def decode(text: bytes, view: View, file: str, wall_s: float) -> View:
