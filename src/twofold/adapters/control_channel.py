@@ -146,7 +146,8 @@ class ControlChannel:
             self._open -= 1
         with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
             writer.write(reply)
-            await asyncio.wait_for(writer.drain(), LINE_TIMEOUT_S)
+            async with asyncio.timeout(LINE_TIMEOUT_S):
+                await writer.drain()
         await close(writer)
 
     async def _handled(
@@ -306,4 +307,5 @@ async def read_line(reader: asyncio.StreamReader) -> bytes:
 async def close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError, PeerError):
-        await asyncio.wait_for(writer.wait_closed(), 1.0)
+        async with asyncio.timeout(1.0):
+            await writer.wait_closed()

@@ -97,11 +97,13 @@ class LocalSocket:
                 return
             caller = caller_name(writer.get_extra_info("socket"))
             while True:
-                line = await asyncio.wait_for(reader.readline(), IDLE_TIMEOUT_S)
+                async with asyncio.timeout(IDLE_TIMEOUT_S):
+                    line = await reader.readline()
                 if not line:
                     return
                 writer.write(await self._reply(caller, line))
-                await asyncio.wait_for(writer.drain(), FORWARD_TIMEOUT_S)
+                async with asyncio.timeout(FORWARD_TIMEOUT_S):
+                    await writer.drain()
         except ValueError:  # the line is longer than the limit
             writer.write(lines.refusal(0, MachineError("a request line is too long")))
         except (ConnectionError, TimeoutError):

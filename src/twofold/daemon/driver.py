@@ -130,7 +130,8 @@ class ModuleDriver:
         self._asking.append((event, answer))
         self.post(event)
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(answer)
         except TimeoutError:
             return None, ""
         finally:
@@ -156,7 +157,9 @@ class ModuleDriver:
             if moment_s is not None:
                 wait_s = min(wait_s, max(0.0, moment_s - self._clock.monotonic_s()))
             try:
-                event = await asyncio.wait_for(self._queue.get(), wait_s)
+                # Not wait_for: before Python 3.12 it loses a cancellation that meets an event.
+                async with asyncio.timeout(wait_s):
+                    event = await self._queue.get()
             except TimeoutError:
                 return TimerFired()
             if not isinstance(event, Ended):

@@ -222,3 +222,22 @@ async def test_a_checker_with_wait_is_asked_before_anything_begins(tmp_path: Pat
         await bench.at_rest(State.ALONE)
         assert bench.application.runs
         checking.cancel()
+
+
+async def test_it_ends_when_told_to_in_whatever_moment_an_event_comes(tmp_path: Path) -> None:
+    """A cancellation that meets an event is not lost: whoever waits for the end would wait on."""
+    for steps in range(8):
+        (tmp_path / str(steps)).mkdir()
+        bench = Bench(tmp_path / str(steps))
+        task = asyncio.create_task(bench.driver.run())
+        bench.driver.post(Found(None))
+        await bench.until(lambda bench=bench: bench.driver.found)
+        await asyncio.sleep(0.02)
+        bench.driver.post(StopAsked())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=2.0)
+        if not done:
+            task.cancel()
+        assert done, f"it went on when it was ended {steps} steps after an event"

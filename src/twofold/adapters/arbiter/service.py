@@ -105,4 +105,5 @@ class ServiceWitness:
         if link is not None:
             link[1].transport.abort()
             with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
-                await asyncio.wait_for(link[1].wait_closed(), _CLOSE_S)
+                async with asyncio.timeout(_CLOSE_S):
+                    await link[1].wait_closed()

@@ -27,7 +27,8 @@ async def address_of(host: str, bound_s: float) -> str:
         asked = _asking[host] = _POOL.submit(_resolve, host)
         asked.add_done_callback(lambda _: _asking.pop(host, None))
     try:
-        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked)), bound_s)
+        async with asyncio.timeout(bound_s):
+            return await asyncio.shield(asyncio.wrap_future(asked))
     except TimeoutError:
         raise OSError(f"no name server told the address of {host} within {bound_s:g} s") from None
 

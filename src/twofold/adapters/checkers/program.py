@@ -109,7 +109,8 @@ class Program:
 
         starting = asyncio.get_running_loop().run_in_executor(_POOL, start)
         try:
-            return await asyncio.wait_for(asyncio.shield(starting), bound_s)
+            async with asyncio.timeout(bound_s):
+                return await asyncio.shield(starting)
         except TimeoutError:
             starting.add_done_callback(_end_late)
             raise ProbeNotMade(
