@@ -4,6 +4,8 @@
     |-- OperatorError      the person: wrong configuration, command not possible now
     |   |-- ConfigError        a file or value is wrong; names file, line, key and the mend
     |   |-- CommandRefused     not in this state; says why and what to do instead
+    |   |   `-- NotThere           no module, version or node of that name
+    |   |-- ChangedMeanwhile   what a change was made from is not what is there now
     |   `-- AddressInUse       another host answers for a virtual address
     |-- PeerError            the other node
     |   |-- NodeUnreachable
@@ -48,6 +50,14 @@ class ConfigError(OperatorError):
 
 class CommandRefused(OperatorError):
     code = "refused"
+
+
+class NotThere(CommandRefused):
+    code = "not_there"
+
+
+class ChangedMeanwhile(OperatorError):
+    code = "changed_meanwhile"
 
 
 class AddressInUse(OperatorError):

@@ -27,8 +27,8 @@ def library(
 
     Example: twofold module library mariadb
     """
-    from twofold.cli.library import LIBRARY, named
-    from twofold.cli.library import library as modules
+    from twofold.config.library import LIBRARY, named
+    from twofold.config.library import library as modules
 
     session = Session.of(context, None, as_json)
     wanted = [named(name)] if name is not None else list(modules())

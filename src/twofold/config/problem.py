@@ -6,6 +6,7 @@ error text shows one line for each: `module.toml line 12, column 1: there is no 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -45,3 +46,29 @@ def refuse(problems: Iterable[Problem]) -> None:
         raise ConfigError(every[0].sentence(), every[0].mend)
     lines = [f"{p.sentence()}. {p.mend}".rstrip() for p in every]
     raise ConfigError("\n".join(lines))
+
+
+_PLACED = re.compile(
+    r"(?P<file>\S+)(?: line (?P<line>\d+)(?:, column (?P<column>\d+))?)?: (?P<text>.*)"
+)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A problem as it reads, with its place for programs; None where it has none."""
+
+    text: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+def placed(sentence: str) -> Placed:
+    """The place in a sentence of `located`: a node says its problems in sentences."""
+    found = _PLACED.match(sentence)
+    if found is None or not found["file"].endswith(".toml"):
+        return Placed(sentence)
+    line, column = found["line"], found["column"]
+    return Placed(
+        found["text"], found["file"], int(line) if line else None, int(column) if column else None
+    )

@@ -26,7 +26,13 @@ from twofold.adapters.pki import write_file
 from twofold.config.load import NodeConfig, digest_of, module_files, module_names
 from twofold.daemon.history import CLUSTER, History, Version
 from twofold.daemon.modules_on_disk import remove_module, write_module
-from twofold.errors import CommandRefused, ConfigError, NodeUnreachable, TwofoldError
+from twofold.errors import (
+    ChangedMeanwhile,
+    CommandRefused,
+    ConfigError,
+    NodeUnreachable,
+    TwofoldError,
+)
 from twofold.wire.files import Files
 
 Body = Mapping[str, Any]
@@ -100,16 +106,27 @@ class Changes:
     # --- leading ----------------------------------------------------------------------------------
 
     async def apply(
-        self, node: NodeConfig, target: str, files: Files | None, by: str, why: str
+        self,
+        node: NodeConfig,
+        target: str,
+        files: Files | None,
+        by: str,
+        why: str,
+        base: str | None = None,
     ) -> Outcome:
-        """On all nodes, or an error and nothing changed."""
+        """On all nodes, or an error and nothing changed.
+
+        `base` is the digest of what the change was made from ("" where nothing was): refused when
+        something else is there now. It is looked at while every node keeps this change aside, and
+        so takes no other.
+        """
         async with self._lock:
             version = Version(
                 target, uuid.uuid4().hex, 0, round(time.time(), 3), by, why[:500], node.name, files
             )
             self._leading = version.id
             try:
-                return await self._lead(node, version)
+                return await self._lead(node, version, base)
             finally:
                 self._leading = None
 
@@ -136,13 +153,26 @@ class Changes:
             found.append({**answer, "node": name})
         return found
 
-    async def _lead(self, node: NodeConfig, version: Version) -> Outcome:
+    def refuse_other_base(self, target: str, base: str | None) -> None:
+        files = files_now(self._etc, target)
+        if base is None or base == ("" if files is None else digest_of(files)):
+            return
+        last = self.history.last(target)
+        who = f" by {last.by}" if last is not None and last.by else ""
+        raise ChangedMeanwhile(
+            f"{target} was changed meanwhile{who}; nothing was applied",
+            "Take the newest, make the change again, and apply that.",
+        )
+
+    async def _lead(self, node: NodeConfig, version: Version, base: str | None) -> Outcome:
         names = [n.name for n in node.cluster.nodes]
         try:
+            self.refuse_other_base(version.target, base)  # the soonest; again when none can follow
             answers = await self._prepared(
                 node, {"command": "peer_prepare", "change": version.to_data()}
             )
             refuse_problems(answers)
+            self.refuse_other_base(version.target, base)
         except BaseException:
             await self._tell(node, names, "peer_abandon", version)
             raise

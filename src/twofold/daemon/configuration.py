@@ -34,7 +34,7 @@ from twofold.daemon.notify_commands import NotifyCommands
 from twofold.daemon.opinion import Opinion, load_modules_but, module_text
 from twofold.daemon.users import UserCommands
 from twofold.daemon.versions import Versions, whom
-from twofold.errors import CommandRefused, ConfigError
+from twofold.errors import CommandRefused, ConfigError, NotThere
 from twofold.wire.files import Files, unpack
 
 Body = Mapping[str, Any]
@@ -115,7 +115,8 @@ class Configuration:
                 f"Change its files and apply them: twofold module apply {name}",
             )
         files = unpack(body.get("files"))
-        return await self._applied(name, self._completed(name, files, body), body)
+        new = {**body, "base": ""}  # somebody else may just be adding it
+        return await self._applied(name, self._completed(name, files, body), new)
 
     async def _module_apply(self, body: Body) -> Answer:
         name = str(body.get("module"))
@@ -228,7 +229,7 @@ def load_directory(etc: Path, name: str) -> Path:
     directory = etc / "modules" / name
     if not (directory / "module.toml").is_file():
         known = module_names(etc)
-        raise CommandRefused(
+        raise NotThere(
             f"there is no module {name!r} here",
             nearest(name, known) or f"Make one with: twofold module add {name}",
         )

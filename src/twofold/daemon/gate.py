@@ -47,15 +47,16 @@ class Gate:
         if said is None:
             roles.check(body, "", roles.MONITOR)
             return Speaker("the web process", via="web process")
-        speaker, role = self._person(said)
+        speaker, role, by_token = self._person(said)
         try:
-            roles.check(body, speaker.name, role)
+            roles.check(body, speaker.name, role, by_token)
         except NotPermitted as e:
             self.note(speaker, body, e)
             raise
         return speaker
 
-    def _person(self, said: object) -> tuple[Speaker, roles.Role]:
+    def _person(self, said: object) -> tuple[Speaker, roles.Role, bool]:
+        """Who it is, their role now, and whether a token speaks for them."""
         fields: Mapping[str, Any] = {}
         if isinstance(said, Mapping):
             fields = cast(Mapping[str, Any], said)
@@ -72,12 +73,12 @@ class Gate:
             if token is None or (token.ends_at is not None and token.ends_at < time.time()):
                 raise NotPermitted("this token has ended, or was removed", "Make a new one.")
             role = roles.lower(role, token.role)
-        return Speaker(name, source, via), role
+        return Speaker(name, source, via), role, identity is not None
 
     def note(self, speaker: Speaker, body: Mapping[str, Any], error: Exception | None) -> None:
         """What came of it. Looking leaves no record, unless it was not permitted."""
         command = str(body.get("command"))
-        if command in roles.LOOKING and not isinstance(error, NotPermitted):
+        if roles.only_looks(body) and not isinstance(error, NotPermitted):
             return
         nodes: object = body.get("nodes")
         names = cast(list[object], nodes) if isinstance(nodes, list) else []
@@ -87,13 +88,25 @@ class Gate:
                 speaker.name,
                 speaker.source,
                 speaker.via,
-                command + (" with force" if body.get("force") else ""),
-                str(body.get("module") or body.get("user") or body.get("node") or "")[:TEXT_MAX],
+                command + _how(body),
+                _what(body)[:TEXT_MAX],
                 ", ".join(str(n) for n in names)[:TEXT_MAX],
                 _result(error),
                 _sentence(error)[:TEXT_MAX],
             )
         )
+
+
+def _how(body: Mapping[str, Any]) -> str:
+    return (" with force" if body.get("force") else "") + (
+        " (dry run)" if body.get("dry_run") else ""
+    )
+
+
+def _what(body: Mapping[str, Any]) -> str:
+    """What it was about."""
+    keys = ("module", "target", "user", "node")
+    return next((str(body[k]) for k in keys if body.get(k)), "")
 
 
 def _result(error: Exception | None) -> str:

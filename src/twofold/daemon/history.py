@@ -19,7 +19,7 @@ from typing import Any
 
 from twofold.adapters.pki import write_file
 from twofold.config.load import check_module_name, digest_of
-from twofold.errors import CommandRefused, TwofoldError
+from twofold.errors import CommandRefused, NotThere, TwofoldError
 from twofold.wire.files import Files, pack, unpack
 
 CLUSTER = "cluster.toml"
@@ -108,7 +108,7 @@ class History:
             if version.number == number:
                 return version
         known = ", ".join(str(v.number) for v in versions)
-        raise CommandRefused(
+        raise NotThere(
             f"there is no version {number} of {target} on this node",
             f"There are {known}." if known else "There is none yet.",
         )

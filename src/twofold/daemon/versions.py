@@ -15,7 +15,7 @@ from twofold.config.load import NodeConfig, check_module_name, digest_of, module
 from twofold.daemon.changes import Changes, files_now
 from twofold.daemon.history import CLUSTER, Version, check_target
 from twofold.daemon.membership import Surroundings, configured, digests
-from twofold.errors import CommandRefused, NodeUnreachable
+from twofold.errors import CommandRefused, NodeUnreachable, NotThere
 from twofold.wire.files import Files, pack, unpack
 
 Body = Mapping[str, Any]
@@ -64,11 +64,12 @@ class Versions:
     async def apply(self, target: str, files: Files | None, body: Body) -> Answer:
         """A new version on all nodes; with `dry_run` only what it would lead to."""
         node = configured(self._etc)
+        base = None if body.get("base") is None else str(body["base"])
         if body.get("dry_run"):
+            self._changes.refuse_other_base(target, base)
             return await self._looked(node, target, files)
-        outcome = await self._changes.apply(
-            node, target, files, str(body.get("by") or ""), str(body.get("why") or "")
-        )
+        by, why = str(body.get("by") or ""), str(body.get("why") or "")
+        outcome = await self._changes.apply(node, target, files, by, why, base)
         return {
             "target": target,
             "version": outcome.version.number,
@@ -151,8 +152,10 @@ class Versions:
     async def _config_show(self, body: Body) -> Answer:
         target = target_of(body)
         files = self._of_source(target, body.get("version"))
+        if files is None and body.get("version") is None:
+            raise NotThere(f"there is no module {target!r} here", "See: twofold module list")
         if files is None:
-            raise CommandRefused(f"there is no {target} in that version", "It was removed by it.")
+            raise NotThere(f"there is no {target} in that version", "It was removed by it.")
         texts = {p: c.decode("utf-8", "replace") for p, (_, c) in files.items()}
         return {"target": target, "files": texts, "digest": digest_of(files), "packed": pack(files)}
 

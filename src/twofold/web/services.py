@@ -46,7 +46,8 @@ class Services:
         person = who if who.token is not None else self.people.still(who)
         if person is None:
             raise Unknown("your session has ended", "Log in again.")
-        roles.check({"command": command, **fields}, person.name, person.role)
+        by_token = who.token is not None
+        roles.check({"command": command, **fields}, person.name, person.role, by_token)
         fields["as_user"] = person.as_user()
         try:
             if node is None or node == self.watch.snapshot.here:
@@ -54,7 +55,7 @@ class Services:
             answers = await self.link.ask_nodes([node], command, timeout_s=timeout_s, **fields)
             return _of_one(answers)
         finally:
-            if command not in roles.LOOKING:
+            if not roles.only_looks({"command": command, **fields}):
                 self._look_again()
 
     async def ask_all(

@@ -31,6 +31,7 @@ NEEDED: Mapping[str, Role] = {
     "log": MONITOR,
     "cluster_state": MONITOR,
     "config_drift": MONITOR,
+    "cluster_arbitration": MONITOR,  # to look; see `needed`
     "snapshot": ADMIN,
     "verify_result": MONITOR,
     "start": CONTROL,
@@ -76,6 +77,16 @@ LOOKING = frozenset(
 )
 
 
+def only_looks(body: Mapping[str, Any]) -> bool:
+    """Leaves no record in the audit."""
+    command = str(body.get("command"))
+    if command == "snapshot":
+        return body.get("item") is not None  # its beginning is recorded, not each of its files
+    if command == "cluster_arbitration":
+        return body.get("text") is None
+    return command in LOOKING
+
+
 class NotPermitted(OperatorError):
     """The person is known, and may not do this."""
 
@@ -95,14 +106,19 @@ def needed(body: Mapping[str, Any], name: str = "") -> Role | None:
     command = str(body.get("command"))
     if command == "prim" and body.get("force"):
         return ADMIN  # it may overwrite newer data
+    if command == "cluster_arbitration" and body.get("text") is not None:
+        return ADMIN
     if command in ABOUT_ONESELF and name and body.get("user") == name:
         return MONITOR
     return NEEDED.get(command)
 
 
-def check(body: Mapping[str, Any], name: str, role: str) -> None:
-    """Refuse what this person may not say."""
-    wanted = needed(body, name)
+def check(body: Mapping[str, Any], name: str, role: str, by_token: bool = False) -> None:
+    """Refuse what this person may not say.
+
+    What everybody may do about themselves a token may not: it could make itself a stronger one.
+    """
+    wanted = needed(body, "" if by_token else name)
     command = str(body.get("command"))
     if wanted is None:
         raise NotPermitted(

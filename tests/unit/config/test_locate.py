@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twofold.cli.library import LIBRARY
+from twofold.config.library import LIBRARY
 from twofold.config.locate import Position, find, locate
 
 TEXT = '''# a comment = [

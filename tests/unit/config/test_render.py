@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from twofold.cli.library import LIBRARY, library
 from twofold.config import render
+from twofold.config.library import LIBRARY, library
 from twofold.config.load import NodeFile, parse_cluster, parse_model, parse_module
 from twofold.config.schema import ModuleConfig
 from twofold.errors import ConfigError

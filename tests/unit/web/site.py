@@ -21,13 +21,14 @@ from fastapi import FastAPI
 from twofold import passwords
 from twofold.config.users import Users, with_token, with_user
 from twofold.daemon.audit import Audit
+from twofold.daemon.configuration import Configuration
 from twofold.daemon.gate import Gate
 from twofold.daemon.users import UserCommands, write_users
 from twofold.errors import CommandRefused, NodeUnreachable, TwofoldError
 from twofold.web.app import make_app, make_services
 from twofold.web.services import Services
 from twofold.wire import lines, roles
-from twofold.wire.roles import LOOKING
+from twofold.wire.files import Files, pack
 
 Object = dict[str, Any]
 PASSWORD = "correct horse battery"
@@ -70,6 +71,7 @@ class Daemon:
         self.asked = 0
         self.entries: dict[str, list[Object]] = {"a": [], "b": []}
         self.audit = Audit(var / "audit.sqlite")
+        self.configuration: Configuration | None = None  # a real one, where a test gives it
         self._users = UserCommands(etc, self._peer)
         self._gate = Gate(self._users.current, self.audit)
 
@@ -109,8 +111,10 @@ class Daemon:
         if node in self.silent:
             raise NodeUnreachable(f"node {node} did not answer within 2 s", "Is it on?")
         command = str(body["command"])
-        if command not in LOOKING:
+        if not roles.only_looks(body):
             self.done.append((node, command, body))
+        if self.configuration is not None and self.configuration.knows(command):
+            return await self.configuration.handle("root", body)
         if command in self._users.local:
             return await self._users.local[command](body)
         if body.get("module") not in (None, "files"):
@@ -134,8 +138,37 @@ class Daemon:
             },
             "audit": {"records": await self.audit.read(100)},
         }
+        table |= configuration_answers(node)
         fallback = {"sentence": "Accepted.", "state": state["state"], "verify": None}
         return table.get(command, fallback)
+
+
+def configuration_answers(node: str) -> dict[str, Object]:
+    files: Files = {"module.toml": (0o644, b"x"), "scripts/start": (0o755, b"\xff")}
+    looked: Object = {
+        "target": "files", "nodes": ["a", "b"], "problems": ["module.toml line 1, column 2: no"],
+        "effects": [{"node": "a", "key": "k", "before": 1, "after": None, "when": "now",
+                     "text": "k is gone"}],
+        "checked": ["files"], "dry_run": True,
+    }  # fmt: skip
+    applied: Object = {**looked, "problems": [], "dry_run": False, "version": 3, "digest": "00",
+               "later": []}  # fmt: skip
+    version: Object = {
+        "number": 1, "at": 1.0, "by": "root", "why": "", "node": node, "digest": "00",
+        "removed": False, "current": True,
+    }  # fmt: skip
+    difference = {"file": "module.toml", "what": "changed", "lines": "-a\n+b\n"}
+    return {
+        "config_show": {"target": "files", "digest": "00", "packed": pack(files), "files": {}},
+        "config_check": looked,
+        "config_apply": applied,
+        "config_rollback": {**applied, "back_to": 1},
+        "module_add": applied,
+        "module_remove": applied,
+        "config_history": {"target": "files", "edited": False, "versions": [version]},
+        "config_diff": {"target": "files", "from": "1", "to": "now", "differences": [difference]},
+        "cluster_arbitration": {"ping": [], "timeout": "1s", "witnesses": [{"name": "w"}]},
+    }
 
 
 def cluster_state(node: str) -> Object:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
 from tests.unit.web.site import PASSWORD, Site, site
+from twofold import passwords
 from twofold.config.users import Users
 from twofold.web.sessions import COOKIE, IDLE_S, WHOLE_S, Sessions
 from twofold.web.throttle import KEPT_MAX, Throttle, network
+from twofold.wire.roles import NotPermitted
 
 LOGIN = {"name": "admin", "password": PASSWORD}
 START = "/api/v1/modules/files/actions/start"
@@ -141,3 +145,39 @@ def test_the_throttle_counts_networks_and_has_a_bound() -> None:
     for i in range(KEPT_MAX + 50):
         throttle.failed(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", "x", 3000.0)
     assert throttle.wait_s("2001:db8::ffff", "other", 3000.0) == 0
+
+
+async def test_tokens_of_oneself_are_made_with_the_password_only(tmp_path: Path) -> None:
+    async with site(tmp_path) as on:
+        async with on.client() as browser:
+            said = {"name": "monitor", "password": PASSWORD}
+            csrf = (await browser.post("/api/v1/login", json=said)).json()["csrf"]
+            headers = {"x-csrf-token": csrf}
+            made = await browser.post("/api/v1/me/tokens", json={"label": "x"}, headers=headers)
+            assert made.status_code == 201, made.text
+            listed = (await browser.get("/api/v1/me/tokens")).json()["tokens"]
+            assert made.json()["id"] in [t["id"] for t in listed]
+            assert "digest" not in listed[0]
+            where = f"/api/v1/me/tokens/{made.json()['id']}"
+            assert (await browser.delete(where, headers=headers)).status_code == 200
+        async with on.client("admin") as program:
+            refused = await program.post("/api/v1/me/tokens", json={"role": "admin"})
+            assert (refused.status_code, refused.json()["code"]) == (409, "operator")
+
+
+async def test_a_weak_token_of_a_strong_user_cannot_make_a_strong_one(tmp_path: Path) -> None:
+    async with site(tmp_path) as on:
+        new = passwords.new_token()
+        weak: dict[str, Any] = {
+            "token": new.id,
+            "label": "",
+            "digest": new.digest,
+            "role": "monitor",
+        }
+        person = {"name": "admin", "from": "10.9.9.9", "via": "session", "token": None}
+        await on.daemon.ask("token_add", user="admin", as_user=person, **weak)
+        strong: dict[str, Any] = {**weak, "token": "0" * 8, "role": "admin"}
+        with pytest.raises(NotPermitted, match="token_add needs admin"):
+            await on.daemon.ask(
+                "token_add", user="admin", as_user={**person, "token": new.id}, **strong
+            )

@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 
 from twofold import __version__
 from twofold.client import DaemonAbsent
-from twofold.errors import OperatorError, PeerError, TwofoldError
-from twofold.web.api import cluster_routes, module_routes, people_routes
+from twofold.errors import ConfigError, NotThere, OperatorError, PeerError, TwofoldError
+from twofold.web.api import cluster_routes, config_routes, module_routes, people_routes
+from twofold.web.api.files import problems_in
 from twofold.web.api.models import Error
-from twofold.web.api.people_routes import NotThere
 from twofold.web.confirm import ConfirmNeeded
 from twofold.web.daemon_link import Busy
 from twofold.web.guard import Forged, Unknown
@@ -41,6 +41,7 @@ _STATUS: tuple[tuple[type[TwofoldError], int], ...] = (
     (Busy, 429),
     (DaemonAbsent, 503),
     (PeerError, 503),
+    (ConfigError, 422),
     (OperatorError, 409),
 )
 _TEXTS = {
@@ -49,13 +50,15 @@ _TEXTS = {
     404: "There is no such thing",
     409: "Not possible now, or it must be confirmed (`confirm_needed`)",
     413: "The request is too large",
-    422: "The request itself is wrong",
+    422: "The request itself, or the configuration in it, is wrong (`problems`)",
     429: "Too many attempts, or too much is asked at the moment",
     503: "The daemon, or the other node, does not answer",
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {"model": Error, "description": text} for code, text in _TEXTS.items()
 }
+
+ROUTERS = (people_routes.router, module_routes.router, config_routes.router, cluster_routes.router)
 
 
 def status_of(error: TwofoldError) -> int:
@@ -74,7 +77,7 @@ def make_api(services: Services) -> FastAPI:
         root_path_in_servers=False,
     )
     api.state.services = services
-    for router in (people_routes.router, module_routes.router, cluster_routes.router):
+    for router in ROUTERS:
         api.include_router(router)
     add_error_answers(api)
     return api
@@ -97,7 +100,10 @@ async def _on_refusal(request: Request, error: Exception) -> JSONResponse:
         headers["retry-after"] = "1"
     elif status == 401:
         headers["www-authenticate"] = "Bearer"
-    return JSONResponse(error_object(error), status, headers)
+    said: dict[str, Any] = {**error_object(error)}
+    if isinstance(error, ConfigError):
+        said["problems"] = [p.model_dump() for p in problems_in(error)]
+    return JSONResponse(said, status, headers)
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from twofold.errors import CommandRefused
 from twofold.web.access import Monitor, Parts
-from twofold.web.api.models import Cluster, Drift, Log, LogEntry, ModuleList
+from twofold.web.api.models import Cluster, Log, LogEntry, ModuleList
 from twofold.web.api.shown import module_shown, node_shown
 from twofold.web.daemon_link import Busy
 from twofold.web.overview import wholes
@@ -67,12 +67,6 @@ async def log(
     ]
     missing = [n.node for n in snapshot.nodes if not n.reachable]
     return Log(entries=found[-limit:], missing=missing)
-
-
-@router.get("/config/drift")
-async def config_drift(who: Monitor, parts: Parts) -> Drift:
-    """What is not the version that was applied, here or on another node."""
-    return Drift.model_validate(await parts.act(who, "config_drift"))
 
 
 @router.get(

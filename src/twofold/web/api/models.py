@@ -23,6 +23,13 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Problem(Model):
+    text: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
 class Error(Model):
     """Why not. `code` is for programs and stays; `text` and `mend` are for people."""
 
@@ -40,6 +47,9 @@ class Error(Model):
     code: str
     text: str
     mend: str = ""
+    problems: list[Problem] = Field(
+        default=[], description="With code `config`: each, with its place in the file"
+    )
 
 
 # --- people ---------------------------------------------------------------------------------------
@@ -69,6 +79,10 @@ class TokenShown(Model):
     role: RoleName
     created_at: float
     ends_at: float | None
+
+
+class TokenList(Model):
+    tokens: list[TokenShown]
 
 
 class UserShown(Model):

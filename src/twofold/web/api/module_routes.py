@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 
-from twofold.errors import CommandRefused
+from twofold.errors import CommandRefused, NotThere
 from twofold.web import confirm
 from twofold.web.access import Admin, Control, Monitor, Parts
 from twofold.web.api.models import (
@@ -26,7 +26,6 @@ from twofold.web.api.models import (
     VerifyStart,
     Why,
 )
-from twofold.web.api.people_routes import NotThere
 from twofold.web.api.shown import module_shown
 from twofold.web.overview import Whole, whole, wholes
 from twofold.web.services import Services

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from twofold import passwords
-from twofold.errors import OperatorError
+from twofold.config.users import User
+from twofold.errors import NotThere, OperatorError
 from twofold.web.access import Admin, Monitor, Parts
 from twofold.web.api.models import (
     AuditList,
@@ -21,7 +22,9 @@ from twofold.web.api.models import (
     NewToken,
     NewUser,
     OwnPassword,
+    TokenList,
     TokenMade,
+    TokenShown,
     UserChange,
     UserList,
 )
@@ -66,11 +69,38 @@ async def me(who: Monitor) -> Me:
 @router.put("/me/password")
 async def own_password(who: Monitor, body: OwnPassword, parts: Parts) -> Changed:
     """My password; my other sessions end, this one too."""
-    if who.token is not None:
-        raise OperatorError("a token cannot change a password", "Log in with the password.")
+    refuse_token(who)
     if not await parts.people.is_password_of(who, body.password):
         raise LoginRefused("the present password is wrong")
     return await change_password(parts, who, who.name, body.new_password)
+
+
+def refuse_token(who: Who) -> None:
+    if who.token is not None:
+        raise OperatorError(
+            "a token may change neither password nor tokens", "Log in with the password."
+        )
+
+
+@router.get("/me/tokens")
+async def own_tokens(who: Monitor, parts: Parts) -> TokenList:
+    """My tokens; what they are was shown only when they were made."""
+    user = known(parts, who.name)
+    return TokenList(tokens=[TokenShown.model_validate(vars(t)) for t in user.tokens])
+
+
+@router.post("/me/tokens", status_code=201)
+async def add_own_token(who: Monitor, body: NewToken, parts: Parts) -> TokenMade:
+    """A token for a program of mine, with `role` at most. Shown this once."""
+    refuse_token(who)
+    return await _made_token(parts, who, who.name, body)
+
+
+@router.delete("/me/tokens/{identity}")
+async def remove_own_token(identity: TokenId, who: Monitor, parts: Parts) -> Changed:
+    """Ends one of my tokens at once."""
+    refuse_token(who)
+    return await _removed_token(parts, who, who.name, identity)
 
 
 async def change_password(parts: Services, who: Who, name: str, password: str) -> Changed:
@@ -123,6 +153,10 @@ async def remove_user(name: Name, who: Admin, parts: Parts) -> Changed:
 async def add_token(name: Name, who: Admin, body: NewToken, parts: Parts) -> TokenMade:
     """A token for a program: it acts as the user, with `role` at most. Shown this once."""
     known(parts, name)
+    return await _made_token(parts, who, name, body)
+
+
+async def _made_token(parts: Services, who: Who, name: str, body: NewToken) -> TokenMade:
     new = passwords.new_token()
     ends_at = None if body.days is None else time.time() + body.days * 86400.0
     answer = await parts.act(
@@ -135,17 +169,17 @@ async def add_token(name: Name, who: Admin, body: NewToken, parts: Parts) -> Tok
 @router.delete("/users/{name}/tokens/{identity}")
 async def remove_token(name: Name, identity: TokenId, who: Admin, parts: Parts) -> Changed:
     """Ends a token at once."""
+    return await _removed_token(parts, who, name, identity)
+
+
+async def _removed_token(parts: Services, who: Who, name: str, identity: str) -> Changed:
     user = known(parts, name)
     if not any(t.id == identity for t in user.tokens):
         raise NotThere(f"{name} has no token {identity!r}")
     return Changed.model_validate(await parts.act(who, "token_remove", user=name, token=identity))
 
 
-class NotThere(OperatorError):
-    code = "not_there"
-
-
-def known(parts: Services, name: str) -> Any:
+def known(parts: Services, name: str) -> User:
     found = parts.people.users().find(name)
     if found is None:
         raise NotThere(f"there is no user {name!r}", "GET /users lists them.")

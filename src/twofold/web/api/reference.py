@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.web.access import ROLE_OF
-from twofold.web.api import cluster_routes, module_routes, people_routes
-from twofold.web.api.application import make_api
+from twofold.web.api.application import ROUTERS, make_api
 from twofold.web.daemon_link import DaemonLink
 from twofold.web.people import People
 from twofold.web.services import Services
@@ -57,7 +56,7 @@ def _rows() -> Iterator[str]:
 
 def _roles() -> Iterator[tuple[tuple[str, str], str]]:
     """(method, path) -> the role that the route's own dependency asks for."""
-    for router in (people_routes.router, module_routes.router, cluster_routes.router):
+    for router in ROUTERS:
         for route in router.routes:
             dependant: Any = getattr(route, "dependant", None)
             for each in dependant.dependencies if dependant else ():
