@@ -1,11 +1,17 @@
-"""The tree of commands. A group that is a file of its own adds itself here, in one line."""
+"""The tree of commands. A group that is a file of its own adds itself here, in one line.
+
+Every command pays for what is imported here: nothing that reads configuration (pydantic) or needs
+the lab is loaded before the command that wants it.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from twofold.cli import (
     actions,
@@ -30,8 +36,30 @@ from twofold.cli import (
 )
 from twofold.cli.session import AsJson, OnNodes, Session, parse_nodes
 
+LAB = "lab"  # not in every package
+
+
+class Root(TyperGroup):
+    """Loads the lab, the largest of the groups, when it is asked for by name or all are listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = super().list_commands(ctx)
+        return [*names, LAB] if LAB not in names and self._has_lab() else names
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name == LAB and LAB not in self.commands and self._has_lab():
+            group = typer.main.get_command(importlib.import_module("twofold.cli.lab").app)
+            group.name = LAB
+            self.add_command(group)
+        return super().get_command(ctx, cmd_name)
+
+    def _has_lab(self) -> bool:
+        return importlib.util.find_spec("twofold.cli.lab") is not None
+
+
 app = typer.Typer(
     name="twofold",
+    cls=Root,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -79,5 +107,3 @@ app.add_typer(config.app, name="config")
 assert k3s_install.app and k3s_later.app  # they add themselves to k3s
 app.add_typer(k3s.app, name="k3s")
 app.add_typer(user.app, name="user")
-if importlib.util.find_spec("twofold.cli.lab") is not None:
-    app.add_typer(importlib.import_module("twofold.cli.lab").app, name="lab")

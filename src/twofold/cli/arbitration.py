@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twofold.cli.cluster import app as cluster_app
 from twofold.cli.session import AsJson, Session
 from twofold.client import Client
-from twofold.config.render import arbitration_lines
-from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
 from twofold.errors import OperatorError
+
+if TYPE_CHECKING:
+    from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
 
 app = typer.Typer(no_args_is_help=True, help="The cluster's witnesses; a majority decides.")
 cluster_app.add_typer(app, name="witness")
@@ -21,6 +22,8 @@ _INVITE = "For a `twofold witness`, on its machine: twofold witness join (see: c
 
 def _known(client: Client) -> tuple[ArbitrationSection, list[WitnessSection]]:
     answer = client.ask("cluster_arbitration")
+    from twofold.config.schema_arbitration import ArbitrationSection, WitnessSection
+
     ping = ArbitrationSection.model_validate({"ping": answer["ping"], "timeout": answer["timeout"]})
     return ping, [WitnessSection.model_validate(w) for w in answer["witnesses"]]
 
@@ -28,6 +31,8 @@ def _known(client: Client) -> tuple[ArbitrationSection, list[WitnessSection]]:
 def _set(
     client: Client, section: ArbitrationSection, witnesses: list[WitnessSection]
 ) -> dict[str, Any]:
+    from twofold.config.render import arbitration_lines
+
     text = "\n".join(arbitration_lines(section, witnesses))
     return client.ask("cluster_arbitration", text=text)
 
@@ -69,6 +74,8 @@ def etcd(
     as_json: AsJson = False,
 ) -> None:
     """Use an etcd cluster as witness; files are paths on each node."""
+    from twofold.config.schema_arbitration import WitnessSection
+
     session = Session.of(context, None, as_json)
     fields = {"name": name, "kind": "etcd", "endpoints": endpoint}
     given = {k: v for k, v in (("ca", ca), ("cert", cert), ("key", key)) if v is not None}

@@ -32,6 +32,8 @@ from twofold.lab.workloads import KineWorkload, SqliteWorkload
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     help="Two complete nodes on this machine: to learn, rehearse and test.",
 )
 daemon_app = typer.Typer(no_args_is_help=True, help="Stop and start a node's daemon alone.")

@@ -10,7 +10,6 @@ from twofold.cli.cluster import host_name, require_root
 from twofold.cli.output import print_json
 from twofold.cli.session import AsJson, Session
 from twofold.config.places import places
-from twofold.config.values import split_host_port
 from twofold.errors import OperatorError
 from twofold.wire.witness import PORT
 
@@ -73,6 +72,8 @@ def join(
 
 def host_port(text: str) -> str:
     """`10.0.0.9` and `fd00::9` get the port of witnesses."""
+    from twofold.config.values import split_host_port
+
     bare = text.count(":") != 1 and not text.startswith("[")
     said = f"[{text}]:{PORT}" if ":" in text and bare else f"{text}:{PORT}" if bare else text
     try:

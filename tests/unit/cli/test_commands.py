@@ -268,3 +268,18 @@ def test_the_command_reference_is_fresh() -> None:
     assert page == reference.page(), (
         "run: .venv/bin/python -m twofold.cli.reference > docs/reference/cli.md"
     )
+
+
+def test_no_command_pays_for_the_lab_or_the_schemas() -> None:
+    text = "import sys; from twofold.cli.app import app; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True
+    )
+    heavy = ("twofold.lab", "twofold.config.schema", "twofold.config.load")
+    assert [name for name in loaded.stdout.split() if name.startswith(heavy)] == []
+
+
+def test_the_lab_is_a_command_all_the_same(twofold: Run) -> None:
+    assert "lab " in twofold("--help")[1]
+    code, out, _ = twofold("lab", "--help")
+    assert code == 0 and "torture" in out and "install-completion" not in out

@@ -55,9 +55,15 @@ class Worker:
     """One client: its own keys, its own connections, one write at a time."""
 
     def __init__(
-        self, name: str, targets: list[str], seed: int, highest: Highest, stopped: threading.Event
+        self,
+        name: str,
+        targets: list[str],
+        seed: int,
+        highest: Highest,
+        stopped: threading.Event,
+        call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
-        self._name = name
+        self._name, self._call_timeout_s = name, call_timeout_s
         self._endpoints = [Endpoint(target) for target in targets]
         self._random = random.Random(f"{seed}/{name}")
         self._highest = highest
@@ -83,7 +89,7 @@ class Worker:
         while not self._stopped.is_set():
             floor = self._highest.now()
             try:
-                answer = self._endpoints[0].write(key, value, expected, CALL_TIMEOUT_S)
+                answer = self._endpoints[0].write(key, value, expected, self._call_timeout_s)
             except (grpc.RpcError, ValueError):
                 report(maybe=key.decode(), value=value.decode())
                 self._turn()
@@ -106,7 +112,7 @@ class Worker:
         """The key's revision now (0: not there); None only when we are to stop."""
         while not self._stopped.is_set():
             try:
-                _, kv = self._endpoints[0].read(key, CALL_TIMEOUT_S)
+                _, kv = self._endpoints[0].read(key, self._call_timeout_s)
             except (grpc.RpcError, ValueError):
                 self._turn()
                 continue
@@ -162,13 +168,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--pause-ms", type=float, default=20.0)
+    parser.add_argument("--call-timeout-s", type=float, default=CALL_TIMEOUT_S)
     asked = parser.parse_args()
     stopped = stop_with_standard_input()
     highest = Highest()
     threads: list[threading.Thread] = []
     for index in range(asked.workers):
         turned = asked.endpoint[index % 2 :] + asked.endpoint[: index % 2]
-        worker = Worker(f"w{index}", turned, asked.seed, highest, stopped)
+        worker = Worker(f"w{index}", turned, asked.seed, highest, stopped, asked.call_timeout_s)
         threads.append(
             threading.Thread(target=worker.run, args=(asked.pause_ms / 1000,), daemon=True)
         )
