@@ -1,5 +1,5 @@
 """`make test-vm`: the tests of this folder, and with --json one object at the end (what people
-read goes to stderr).
+read goes to stderr, progress too). --kills N: how often the primary of the K3s tests is killed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 def main(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     words = [word for word in arguments if word != "--json"]
+    environment = dict(os.environ)
+    if "--kills" in words:
+        at = words.index("--kills")
+        environment["TWOFOLD_VM_KILLS"] = words[at + 1]
+        del words[at : at + 2]
     with tempfile.TemporaryDirectory(prefix="twofold-vm-result-") as folder:
         place = Path(folder) / "result.json"
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-m", "vm", "-v", "tests/vm", *words],
+            [sys.executable, "-m", "pytest", "-m", "vm", "-v", "-s", "tests/vm", *words],
             cwd=ROOT,
-            env={**os.environ, PLACE: str(place)},
+            env={**environment, PLACE: str(place)},
             stdout=sys.stderr if as_json else None,
         )
         if as_json and place.exists():

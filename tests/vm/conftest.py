@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from twofold.lab.requirements import find_kine
+
 from . import site as demonstration
 from .pair import Pair
 from .results import Results
@@ -18,19 +20,28 @@ _results = Results()
 
 
 @pytest.fixture(scope="session")
-def pair() -> Iterator[Pair]:
+def bare() -> Iterator[Pair]:
+    """Two machines with the package on them, in no cluster."""
     if os.geteuid() != 0:
         pytest.fail("tests/vm needs root: namespaces, taps, and mmdebstrap")
-    made = Pair()
+    kine = find_kine()
+    made = Pair([kine] if kine else [])
     _made.append(made)
     try:
         made.boot()
         made.install()
-        made.form()
         yield made
     finally:
         _made.clear()
         made.close()
+
+
+@pytest.fixture(scope="session")
+def pair(bare: Pair) -> Pair:
+    """A cluster of two; the K3s tests, which come first, have formed it by their installer."""
+    if not bare.is_formed():
+        bare.form()
+    return bare
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ from .image import Image
 from .network import NETWORKS, Network, dies_with_us, tap
 
 PATIENCE = float(os.environ.get("TWOFOLD_VM_PATIENCE", "1"))
-MEMORY_MIB = 1536
+MEMORY_MIB = 2304  # the installer wants 2 GiB
+DISK_SIZE = "24G"  # and a disk with room; the overlay is sparse
 BOOT_BOUND_S = 420.0
 COMMAND_BOUND_S = 300.0
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
@@ -79,7 +80,8 @@ class Guest:
     def power_on(self) -> None:
         if not self.disk.exists():
             make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"]
-            subprocess.run([*make, "-b", self._image.disk, self.disk], check=True, timeout=60)
+            base = ["-b", str(self._image.disk)]
+            subprocess.run([*make, *base, self.disk, DISK_SIZE], check=True, timeout=60)
         with self.serial.open("ab") as log:
             self._machine = self._network.popen(
                 self._qemu(), stdin=subprocess.DEVNULL, stdout=log, stderr=log

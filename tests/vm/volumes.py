@@ -1,9 +1,9 @@
-"""The module `k3s` without K3s: MariaDB and NFS volumes behind one address, and who uses them.
+"""Who uses datastore and volumes, and what they have seen.
 
 Both guests mount the volumes over the virtual address, as kubelets do, the serving one too. On
 each a program appends synced lines and another does so while it holds a lock; they die with their
-machine and are started again when it is back. kine runs on the client host, with the same settings
-of the datastore that K3s gives to its own.
+machine and are started again when it is back. etcd clients write from the client host, through the
+kines of both nodes.
 """
 
 from __future__ import annotations
@@ -16,38 +16,25 @@ import time
 from typing import Any
 
 from twofold.lab.ledger import Ledger
-from twofold.lab.requirements import find_kine
 from twofold.lab.workloads import judge_keys
 
 from .guest import ADDRESSES, PATIENCE, GuestFailed, wait_until
-from .network import CLIENT, VIRTUAL
-from .pair import NODES, Pair
+from .pair import Pair
 
 MODULE = "k3s"
+VIRTUAL_VOLUMES = "10.77.0.101"
 DIRECTORY = "/srv/k3s"
 EXPORT = "/srv/k3s-volumes"
 MOUNT = "/mnt/volumes"
 IMAGE_SIZE = "100G"
 MOUNT_OPTIONS = "nfsvers=4.1,hard,timeo=50,retrans=2,noatime"
 KINE_PORT = 2379
+CALL_TIMEOUT_S = 5.0  # of one write, on emulated processors
 _PROGRAM = "/usr/bin/python3 /payload/nfs_writer.py"
 
 
-def install(pair: Pair) -> None:
-    """The module on both nodes, serving on a, its volumes mounted on both."""
-    pair.both(f"systemctl mask -q rpc-statd; mkdir -p {DIRECTORY} {MOUNT}")
-    nodes = " ".join([*ADDRESSES.values(), CLIENT])
-    words = f'--set address={VIRTUAL}/24 --set nodes="{nodes}" --set volume_size={IMAGE_SIZE}'
-    pair["a"].run(f"twofold module add {MODULE} {words}")
-    pair["a"].run(f"twofold prim {MODULE}", timeout_s=600)
-    pair["b"].run(f"twofold start {MODULE}")
-    pair.wait_both_ready(MODULE, 600)
-    for node in NODES:
-        mount(pair, node)
-
-
 def mount(pair: Pair, node: str) -> None:
-    source = f"{VIRTUAL}:{EXPORT}"
+    source = f"{VIRTUAL_VOLUMES}:{EXPORT}"
     pair[node].run(f"mount -t nfs -o {MOUNT_OPTIONS} {source} {MOUNT}", timeout_s=180)
 
 
@@ -124,26 +111,20 @@ def lock_of(pair: Pair, node: str, path: str) -> str:
 
 
 class KineClients:
-    """kine on the client host, and etcd clients that write through it."""
+    """etcd clients on the client host that write through the kines of both guests."""
 
     def __init__(self, pair: Pair, seed: int = 1) -> None:
-        kine = find_kine()
-        if kine is None:
-            raise GuestFailed("kine is not here: see scripts/setup.sh kine and docs/guides/lab.md")
-        node = pair.primary(MODULE)
-        password = pair[node].run(f"cat {DIRECTORY}/secrets/database").strip()
-        times = "timeout=5s&readTimeout=15s&writeTimeout=15s"
-        endpoint = f"mysql://k3s:{password}@tcp({VIRTUAL}:3306)/k3s?{times}"
-        self._pair, self._endpoint = pair, endpoint
+        self._pair = pair
         self._errors = (pair.folder / "kine.log").open("ab")
-        self._kine_argv = [str(kine), f"--listen-address=tcp://{CLIENT}:{KINE_PORT}"]
-        self._kine_argv += ["--metrics-bind-address=0", f"--endpoint={endpoint}"]
-        self._kine = pair.network.popen(self._kine_argv, stderr=self._errors)
-        wait_until("kine answers", lambda: pair.network.reaches(CLIENT, KINE_PORT), 120)
+        for address in ADDRESSES.values():
+            wait_until(
+                f"{address} answers", lambda a=address: pair.network.reaches(a, KINE_PORT), 180
+            )
         self.facts: list[dict[str, Any]] = []
         self.ledger = Ledger()
         program = [sys.executable, "-m", "twofold.lab.clients.kine_writer"]
-        words = [*self._where(), "--seed", str(seed), "--workers", "2", "--pause-ms", "100"]
+        words = [*self._where(), "--seed", str(seed), "--workers", "2", "--pause-ms", "200"]
+        words += ["--call-timeout-s", str(CALL_TIMEOUT_S)]
         self._writer = pair.network.popen(
             [*program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
@@ -151,7 +132,7 @@ class KineClients:
         self._reader.start()
 
     def _where(self) -> list[str]:
-        return ["--endpoint", f"{CLIENT}:{KINE_PORT}"]
+        return [w for ip in ADDRESSES.values() for w in ("--endpoint", f"{ip}:{KINE_PORT}")]
 
     def _read(self) -> None:
         assert self._writer.stdout is not None
@@ -168,8 +149,6 @@ class KineClients:
     def wait_more(self, further: int, timeout_s: float = 300.0) -> None:
         wanted, deadline = self.count + further, time.monotonic() + timeout_s * PATIENCE
         while self.count < wanted:
-            if self._kine.poll() is not None:  # K3s, too, is started again when kine gives up
-                self._kine = self._pair.network.popen(self._kine_argv, stderr=self._errors)
             if time.monotonic() > deadline:
                 raise GuestFailed(f"kine: no {further} writes acknowledged in {timeout_s:.0f} s")
             time.sleep(0.1)
@@ -198,7 +177,6 @@ class KineClients:
         return lost + [f"a revision went back: {f}" for f in self.facts if "back" in f]
 
     def close(self) -> None:
-        for process in (self._writer, self._kine):
-            process.kill()
-            process.wait(timeout=10)
+        self._writer.kill()
+        self._writer.wait(timeout=10)
         self._errors.close()

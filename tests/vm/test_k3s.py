@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from .pair import NODES, Pair, other
+from . import installer
+from .pair import NODES, Pair, other, progress
 from .results import Results
 from .site import differences
 from .volumes import (
@@ -20,7 +20,6 @@ from .volumes import (
     MOUNT,
     KineClients,
     VolumeWriter,
-    install,
     lock_of,
     mount,
 )
@@ -30,11 +29,11 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(900 + 900 * KILLS)]
 
 
 @pytest.fixture(scope="module")
-def volumes(pair: Pair) -> Iterator[Pair]:
-    # One virtual address for both demonstrations: the other one makes room.
-    pair["a"].try_run("twofold stop site -H '*'")
-    install(pair)
-    yield pair
+def volumes(bare: Pair) -> Pair:
+    installer.install(bare)
+    for node in NODES:
+        mount(bare, node)
+    return bare
 
 
 class Users:
@@ -119,6 +118,7 @@ def _kill_once(volumes: Pair, users: Users, kine: KineClients, results: Results)
     ):
         assert ms is not None
         results.outage(name, ms)
+    progress(f"{victim} is dead; {survivor} serves, all went on")
     volumes.back(victim)
     volumes.wait_both_ready(MODULE, 900)
     mount(volumes, victim)
@@ -126,9 +126,8 @@ def _kill_once(volumes: Pair, users: Users, kine: KineClients, results: Results)
     assert lock_of(volumes, victim, users.running[survivor, True].path) == "by another"
     users.begin(victim)
     users.wait_more(5)
-    print(
-        f"{victim} was killed, {survivor} serves:", {k: v[-1] for k, v in results.outage_ms.items()}
-    )
+    last = {k: v[-1] for k, v in results.outage_ms.items()}
+    progress(f"{results.kills}: {victim} was killed, {survivor} serves; out for (ms) {last}")
 
 
 def check_at_rest(pair: Pair) -> None:
