@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from .guest import ADDRESSES, GuestFailed
+from .guest import ADDRESSES, GuestFailed, wait_until
 from .network import CLIENT
 from .pair import NODES, Pair, progress
 from .volumes import IMAGE_SIZE, MODULE, VIRTUAL_VOLUMES
@@ -40,6 +40,8 @@ def install(pair: Pair) -> None:
     progress("k3s first on a, k3s second on b")
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(pair["b"].run, f"{words} --json", INSTALL_BOUND_S)
+        # Until then `first` would make another invitation.
+        wait_until("b has joined", lambda: second.done() or pair.is_formed(), 300, 2.0)
         made = results(pair["a"].run(_FIRST, INSTALL_BOUND_S))
         received = results(second.result())
     progress(f"installed: {made}; {received}")

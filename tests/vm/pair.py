@@ -135,8 +135,9 @@ class Pair:
 
     def set_heartbeat(self) -> None:
         """On a, which is alone in its cluster yet; whoever joins gets it with the rest."""
-        text = f'\n[heartbeat]\ntimeout = "{HEARTBEAT_TIMEOUT}"\n'
-        self["a"].run(f"cat >>{CLUSTER_FILE} && systemctl restart twofoldd", stdin=text)
+        edit = f'/^.heartbeat.$/,/^$/s/^timeout = .*/timeout = "{HEARTBEAT_TIMEOUT}"/'
+        self["a"].run(f"sed -i '{edit}' {CLUSTER_FILE} && systemctl restart twofoldd")
+        assert f'timeout = "{HEARTBEAT_TIMEOUT}"' in self["a"].run(f"cat {CLUSTER_FILE}")
         wait_until("twofoldd answers on a", lambda: self.answers("a"), 120)
 
     def is_formed(self) -> bool:

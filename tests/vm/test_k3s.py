@@ -10,6 +10,7 @@ import time
 import pytest
 
 from . import installer
+from .guest import PATIENCE
 from .pair import NODES, Pair, other, progress
 from .results import Results
 from .site import differences
@@ -25,7 +26,7 @@ from .volumes import (
 )
 
 KILLS = int(os.environ.get("TWOFOLD_VM_KILLS", "10"))
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900 + 900 * KILLS)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout((3600 + 900 * KILLS) * PATIENCE)]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,9 @@ class Users:
             writer = VolumeWriter(self._pair, node, name, self._next * 1_000_000, with_lock)
             self.running[node, with_lock] = writer
             self._next += 1
-        assert self.running[node, True].locked.wait(180), f"no lock was to be had on {node}"
+        assert self.running[node, True].locked.wait(180 * PATIENCE), (
+            f"no lock was to be had on {node}"
+        )
 
     def end(self, node: str) -> None:
         for with_lock in (False, True):

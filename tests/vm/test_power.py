@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from .guest import wait_until
+from .guest import PATIENCE, wait_until
 from .pair import NODES, Pair, other
 from .results import Results
 from .site import MODULE, SiteWriter, differences
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(2700)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(2700 * PATIENCE)]
 
 
 def judge(site: Pair, writer: SiteWriter, results: Results) -> None:

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from .guest import Guest, wait_until
+from .guest import PATIENCE, Guest, wait_until
 from .pair import Pair, other
 from .results import Results
 from .site import MODULE, UNIT, SiteWriter
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(2700)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(2700 * PATIENCE)]
 
 
 def main_pid(guest: Guest, unit: str) -> int:
