@@ -46,6 +46,8 @@ def prim(
 
     Needed once, at the very first start. On data that may be old it is refused; --yes goes on with
     what this node has, and what only the other node has is lost.
+
+    Example: twofold prim mariadb
     """
     session = Session.of(context, on, as_json)
     if session.nodes is not None and (len(session.nodes) > 1 or session.nodes == ("*",)):
@@ -67,6 +69,8 @@ def start(
     """Start MODULE: the up-to-date node becomes primary, the other follows.
 
     With --prim NODE both nodes start, NODE as the one with the good data.
+
+    Example: twofold start mariadb --prim a
     """
     session = Session.of(context, on, as_json)
     if first is None:
@@ -90,7 +94,10 @@ def stop(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop MODULE here; an up-to-date other node takes over."""
+    """Stop MODULE here; an up-to-date other node takes over.
+
+    Example: twofold stop mariadb -H '*' --timeout 5min
+    """
     session = Session.of(context, on, as_json)
     if not wait or session.nodes is None:
         _act(session, "stop", module, follow.stopped, wait, timeout, {})
@@ -114,7 +121,10 @@ def restart(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stop and start the application on the node that serves; no failover."""
+    """Stop and start the application on the node that serves; no failover.
+
+    Example: twofold restart mariadb
+    """
     session = Session.of(context, on, as_json)
     if session.nodes is None:
         with Client() as client:
@@ -158,7 +168,10 @@ def second(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start MODULE here as secondary, whatever this node has."""
+    """Start MODULE here as secondary, whatever this node has.
+
+    Example: twofold second mariadb -H b
+    """
     session = Session.of(context, on, as_json)
     _act(session, "second", module, follow.second, wait, timeout, {})
 
@@ -171,7 +184,10 @@ def swap(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Exchange the roles: the application stops on one node, then starts on the other."""
+    """Exchange the roles: the application stops on one node, then starts on the other.
+
+    Example: twofold swap mariadb --timeout 90s
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         objects = module_states(client, ("*",), module)
@@ -203,7 +219,10 @@ def wait(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wait until MODULE is in one of the states here; exit code 14 when it is not in time."""
+    """Wait until MODULE is in one of the states here; exit code 14 when it is not in time.
+
+    Example: twofold wait mariadb PRIM SECOND -H '*' --timeout 10min
+    """
     import time
 
     from twofold.config.units import parse_duration_s

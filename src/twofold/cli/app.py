@@ -25,6 +25,7 @@ from twofold.cli import (
     k3s_later,
     mirror,
     module,
+    node,
     notify,
     packing,
     resources,
@@ -97,6 +98,7 @@ resources.add_to(app)
 switches.add_to(app)
 snapshot.add_to(app)
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(node.app, name="node")
 app.add_typer(witness.app, name="witness")
 assert arbitration.app  # adds itself to cluster
 app.add_typer(module.app, name="module")

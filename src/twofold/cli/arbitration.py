@@ -45,7 +45,10 @@ def ping(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Addresses of which one must answer, for modules with arbitration = "ping"."""
+    """Addresses of which one must answer, for modules with arbitration = "ping".
+
+    Example: twofold cluster ping 10.0.0.254 10.0.0.253
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         section, witnesses = _known(client)
@@ -55,7 +58,10 @@ def ping(
 
 @app.command("list")
 def show(context: typer.Context, as_json: AsJson = False) -> None:
-    """The witnesses and ping addresses of this cluster."""
+    """The witnesses and ping addresses of this cluster.
+
+    Example: twofold cluster witness list
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         session.show([client.ask("cluster_arbitration")], _print)
@@ -73,7 +79,10 @@ def etcd(
     key: Annotated[str | None, typer.Option("--key", metavar="FILE")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Use an etcd cluster as witness; files are paths on each node."""
+    """Use an etcd cluster as witness; files are paths on each node.
+
+    Example: twofold cluster witness etcd kv --endpoint https://10.0.0.5:2379
+    """
     from twofold.config.schema_arbitration import WitnessSection
 
     session = Session.of(context, None, as_json)
@@ -96,7 +105,10 @@ def remove(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     as_json: AsJson = False,
 ) -> None:
-    """Ask this witness no more."""
+    """Ask this witness no more.
+
+    Example: twofold cluster witness remove w
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         section, witnesses = _known(client)

@@ -51,7 +51,10 @@ def init(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a cluster of this machine, and print how the second one joins."""
+    """Make a cluster of this machine, and print how the second one joins.
+
+    Example: twofold cluster init --address 10.0.0.1
+    """
     from twofold import passwords
     from twofold.daemon.founding import ADMINISTRATOR, found, found_administrator
 
@@ -71,7 +74,10 @@ def init(
 
 @app.command()
 def invite(context: typer.Context, as_json: AsJson = False) -> None:
-    """Print a new join command; its token admits one node within an hour."""
+    """Print a new join command; its token admits one node within an hour.
+
+    Example: twofold cluster invite
+    """
     from twofold.config.load import load_node
 
     session = Session.of(context, None, as_json)
@@ -146,7 +152,10 @@ def join(
     name: NodeName = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Make this machine a node of an existing cluster."""
+    """Make this machine a node of an existing cluster.
+
+    Example: twofold cluster join 10.0.0.1 --token TOKEN --address 10.0.0.2
+    """
     from twofold.daemon.joining import join as joined
 
     session = Session.of(context, None, as_json)
@@ -171,7 +180,10 @@ def join(
 
 @app.command()
 def state(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -> None:
-    """The nodes, their addresses, and whether each one answers."""
+    """The nodes, their addresses, and whether each one answers.
+
+    Example: twofold cluster state
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = client.ask_nodes(session.nodes or ("*",), "cluster_state", timeout_s=2.0)
@@ -209,7 +221,10 @@ def leave(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take this machine out of its cluster. Replicated directories keep their content."""
+    """Take this machine out of its cluster. Replicated directories keep their content.
+
+    Example: twofold cluster leave
+    """
     session = Session.of(context, None, as_json)
     if not yes:
         typer.confirm(
@@ -224,10 +239,22 @@ def leave(
 def remove(
     context: typer.Context,
     node: Annotated[str, typer.Argument(metavar="NODE")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a node that is dead for good out of the cluster; another can join then."""
+    """Take a node that is dead for good out of the cluster; another can join then.
+
+    One that answers is refused: it leaves by itself.
+
+    Example: twofold cluster remove b --yes
+    """
     session = Session.of(context, None, as_json)
+    if not yes:
+        typer.confirm(
+            f"This cluster forgets {node}. What only {node} has stays on its disk, and does not "
+            "come back by itself. Go on?",
+            abort=True,
+        )
     with Client() as client:
         answer = client.ask("cluster_remove", node=node)
     session.show([answer], lambda a: print(f"Node {a['removed']} is not in the cluster any more."))

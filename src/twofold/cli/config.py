@@ -111,7 +111,10 @@ def apply(
 def history(
     context: typer.Context, target: Target, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """The last ten versions of TARGET: number, when, who, why; * is what is there now."""
+    """The last ten versions of TARGET: number, when, who, why; * is what is there now.
+
+    Example: twofold config history mariadb
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(client, "config_history", target=target_name(target))
@@ -153,6 +156,8 @@ def diff(
 
     Without TARGET: which files are not the same on all nodes. With it, line by line: this node's
     files against the last applied version, or --version, --with NODE, --from SOURCE.
+
+    Example: twofold config diff mariadb --version 2
     """
     session = Session.of(context, None, as_json)
     fields: dict[str, Any] = {}
@@ -225,7 +230,10 @@ def show(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """The files of TARGET, as they are now or as they were in a version."""
+    """The files of TARGET, as they are now or as they were in a version.
+
+    Example: twofold config show mariadb --version 2
+    """
     session = Session.of(context, on, as_json)
     fields: dict[str, Any] = {"target": target_name(target), "version": version}
     with Client() as client:
@@ -243,7 +251,10 @@ def show(
 
 @app.command()
 def drift(context: typer.Context, as_json: AsJson = False) -> None:
-    """What is not the same on all nodes, or was edited and not applied; exit code 10 if any."""
+    """What is not the same on all nodes, or was edited and not applied; exit code 10 if any.
+
+    Example: twofold config drift
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         answer = client.ask("config_drift")
@@ -264,7 +275,10 @@ def drift(context: typer.Context, as_json: AsJson = False) -> None:
 def schema(
     file: Annotated[File, typer.Argument(help="Which file.")] = File.MODULE,
 ) -> None:
-    """The JSON Schema of module.toml, cluster.toml or node.toml, for editors."""
+    """The JSON Schema of module.toml, cluster.toml or node.toml, for editors.
+
+    Example: twofold config schema module > module.schema.json
+    """
     from twofold.config.example import MODELS
     from twofold.config.render import json_schema
 
@@ -286,7 +300,10 @@ def example(
 
 @app.command()
 def reference() -> None:
-    """Every key with its default and meaning, as a page (Markdown)."""
+    """Every key with its default and meaning, as a page (Markdown).
+
+    Example: twofold config reference > config.md
+    """
     from twofold.config.render import reference_page
 
     print(reference_page(), end="")

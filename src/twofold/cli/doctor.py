@@ -21,7 +21,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
-    """Check this machine: kernel, FUSE, rights, clock, daemon, configuration."""
+    """Check this machine: kernel, FUSE, rights, clock, daemon, configuration.
+
+    Example: twofold doctor --json
+    """
     session = Session.of(context, None, as_json)
     findings = [*_machine(), _clock(), *_cluster()]
     if session.as_json:

@@ -38,7 +38,10 @@ def why(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Each decision about MODULE, and its reason in one sentence."""
+    """Each decision about MODULE, and its reason in one sentence.
+
+    Example: twofold why mariadb -H '*'
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(client, "why", module=module, limit=lines)

@@ -34,6 +34,8 @@ def takeover(
 
     Does nothing where the module does not serve, or while the cluster does not know. The module
     does this by itself; by hand it is only needed where its watch was stopped.
+
+    Example: twofold k3s takeover k3s
     """
     from twofold.k3s.follow import sentences
     from twofold.k3s.site import Site
@@ -61,7 +63,10 @@ def takeover(
 
 @app.command(hidden=True)
 def follow(module: TheModule = MODULE, kubeconfig: Kubeconfig = KUBECONFIG) -> None:
-    """The watch on K3s of this node; the module runs it."""
+    """The watch on K3s of this node; the module runs it.
+
+    Example: twofold k3s follow k3s
+    """
     from twofold.k3s.follow import Follower
     from twofold.k3s.site import Site
 

@@ -45,7 +45,10 @@ def prereq(
     dry_run: Dry = False,
     as_json: AsJson = False,
 ) -> None:
-    """Both nodes: check this machine, install packages, turn off what starts by itself."""
+    """Both nodes: check this machine, install packages, turn off what starts by itself.
+
+    Example: twofold k3s prereq
+    """
     from dataclasses import asdict
 
     from twofold.k3s import plan, steps_prereq
@@ -95,7 +98,10 @@ def first(
     dry_run: Dry = False,
     as_json: AsJson = False,
 ) -> None:
-    """The first node: cluster, datastore, volumes, K3s. Prints the command for the second."""
+    """The first node: cluster, datastore, volumes, K3s. Prints the command for the second.
+
+    Example: twofold k3s first --address 10.0.0.100/24
+    """
     import sys
 
     from twofold.k3s import plan
@@ -143,7 +149,10 @@ def second(
     dry_run: Dry = False,
     as_json: AsJson = False,
 ) -> None:
-    """The second node: join, receive everything, K3s."""
+    """The second node: join, receive everything, K3s.
+
+    Example: twofold k3s second TOKEN --server 10.0.0.1 --address 10.0.0.100/24
+    """
     from twofold.k3s import plan
 
     session = Session.of(context, None, as_json)
@@ -167,7 +176,10 @@ def uninstall(
     dry_run: Dry = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take K3s and our settings off this node. Datastore, volumes and the module stay."""
+    """Take K3s and our settings off this node. Datastore, volumes and the module stay.
+
+    Example: twofold k3s uninstall
+    """
     from dataclasses import asdict
 
     from twofold.k3s import plan

@@ -43,7 +43,10 @@ def _where() -> tuple[str, str]:
 def status(
     context: typer.Context, kubeconfig: Kubeconfig = KUBECONFIG, as_json: AsJson = False
 ) -> None:
-    """Nodes, leases, datastore, volumes and certificates; and what to do next."""
+    """Nodes, leases, datastore, volumes and certificates; and what to do next.
+
+    Example: twofold k3s status
+    """
     import datetime
 
     from twofold.k3s import status as looking
@@ -64,7 +67,10 @@ def status(
 
 @app.command()
 def sample() -> None:
-    """Print the manifest of the sample application: WordPress with its database."""
+    """Print the manifest of the sample application: WordPress with its database.
+
+    Example: twofold k3s sample
+    """
     import twofold.k3s.manifests
 
     folder = Path(twofold.k3s.manifests.__file__).parent
@@ -93,7 +99,10 @@ def _act(context: typer.Context, as_json: bool, act: Callable[[str, str], Volume
 
 @volumes.command()
 def show(context: typer.Context, as_json: AsJson = False) -> None:
-    """How full they are, and whether they can be written; on the node that serves."""
+    """How full they are, and whether they can be written; on the node that serves.
+
+    Example: twofold k3s volumes show
+    """
     from twofold.errors import CommandRefused
     from twofold.k3s.machine import ThisMachine
     from twofold.k3s.volumes import look
@@ -116,7 +125,10 @@ def grow(
     thin: Annotated[bool, typer.Option("--thin", help="Even without room on the disk.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make them larger while everything runs; on the node that serves."""
+    """Make them larger while everything runs; on the node that serves.
+
+    Example: twofold k3s volumes grow 100GiB
+    """
     from twofold.k3s.machine import ThisMachine
     from twofold.k3s.volumes import grow as enlarge
 
@@ -125,7 +137,10 @@ def grow(
 
 @volumes.command()
 def trim(context: typer.Context, as_json: AsJson = False) -> None:
-    """Give space of deleted files back to the disk; on the node that serves."""
+    """Give space of deleted files back to the disk; on the node that serves.
+
+    Example: twofold k3s volumes trim
+    """
     from twofold.k3s.machine import ThisMachine
     from twofold.k3s.volumes import trim as give_back
 
@@ -144,7 +159,10 @@ def backup(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Datastore, secrets and volumes into FOLDER, while everything runs; where it serves."""
+    """Datastore, secrets and volumes into FOLDER, while everything runs; where it serves.
+
+    Example: twofold k3s backup /mnt/backup/k3s
+    """
     from twofold.k3s.backup import make
     from twofold.k3s.machine import ThisMachine
 
@@ -166,7 +184,10 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a backup back, where it serves; K3s is stopped on both nodes before."""
+    """Bring a backup back, where it serves; K3s is stopped on both nodes before.
+
+    Example: twofold k3s restore /mnt/backup/k3s
+    """
     from twofold.k3s.backup import restore as bring_back
     from twofold.k3s.machine import ThisMachine
 

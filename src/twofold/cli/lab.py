@@ -75,7 +75,10 @@ def up(
         bool, typer.Option("--witness", help="A third machine, that rules in a split")
     ] = False,
 ) -> None:
-    """Make two nodes and a client, and form the cluster."""
+    """Make two nodes and a client, and form the cluster.
+
+    Example: twofold lab up --no-cluster
+    """
     account = Account()
     lab = Lab.make(
         name,
@@ -106,7 +109,10 @@ def down(
     name: NameHere = "lab",
     everything: Annotated[bool, typer.Option("--all", help="Every lab on this machine")] = False,
 ) -> None:
-    """End the lab and remove everything: processes, namespaces, mounts, disks."""
+    """End the lab and remove everything: processes, namespaces, mounts, disks.
+
+    Example: twofold lab down
+    """
     requirements.require(requirements.lab_lacks("ext4")[:1] if os.geteuid() != 0 else [])
     for each in record.names() if everything else [name]:
         found = Lab.take_down(each)
@@ -115,7 +121,10 @@ def down(
 
 @app.command()
 def status(name: NameHere = "lab", as_json: AsJson = False) -> None:
-    """What is on, what is cut, and what each node says about its modules."""
+    """What is on, what is cut, and what each node says about its modules.
+
+    Example: twofold lab status
+    """
     lab = Lab.open(name)
     cluster = Cluster(lab)
     hosts: list[dict[str, Any]] = []
@@ -136,21 +145,30 @@ def status(name: NameHere = "lab", as_json: AsJson = False) -> None:
 
 @app.command()
 def kill(node: Node, name: Name = "lab") -> None:
-    """A power cut: cables dead, memory lost, every process ended, at once."""
+    """A power cut: cables dead, memory lost, every process ended, at once.
+
+    Example: twofold lab kill a
+    """
     Lab.open(name).kill(node)
     typer.echo(f"{node} has lost its power. Give it back: twofold lab start {node}")
 
 
 @app.command()
 def start(node: Node, name: Name = "lab") -> None:
-    """Power on: the node boots from its disk as it is."""
+    """Power on: the node boots from its disk as it is.
+
+    Example: twofold lab start a
+    """
     Lab.open(name).start(node)
     typer.echo(f"{node} is on.")
 
 
 @app.command("power-off")
 def power_off(node: Node, name: Name = "lab") -> None:
-    """An orderly shutdown of a node, as `poweroff` does it."""
+    """An orderly shutdown of a node, as `poweroff` does it.
+
+    Example: twofold lab power-off a
+    """
     Lab.open(name).power_off(node)
     typer.echo(f"{node} is off, in order.")
 
@@ -167,7 +185,10 @@ def cut(
     ] = False,
     name: Name = "lab",
 ) -> None:
-    """Pull the node's network cables."""
+    """Pull the node's network cables.
+
+    Example: twofold lab cut a
+    """
     networks = network or ["lan", "flow"]
     Lab.open(name).cut(node, networks, silent)
     typer.echo(f"{node} is cut from {' and '.join(networks)}. Plug in again: twofold lab heal")
@@ -178,20 +199,29 @@ def heal(
     node: Annotated[str | None, typer.Argument(help="a, b or witness; without: all")] = None,
     name: Name = "lab",
 ) -> None:
-    """Plug every pulled cable in again."""
+    """Plug every pulled cable in again.
+
+    Example: twofold lab heal a
+    """
     Lab.open(name).heal(node)
     typer.echo("Every cable is in.")
 
 
 @app.command()
 def shell(host: Host, name: Name = "lab") -> None:
-    """A shell on the host; `exit` leaves it."""
+    """A shell on the host; `exit` leaves it.
+
+    Example: twofold lab shell b
+    """
     _become(Lab.open(name), host, ["bash", "--norc"], {"PS1": f"{host}# "})
 
 
 @app.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: typer.Context, host: Host, name: Name = "lab") -> None:
-    """Run a command on the host, with its exit code: twofold lab exec a -- twofold state"""
+    """Run a command on the host, with its exit code: twofold lab exec a -- twofold state
+
+    Example: twofold lab exec a twofold state
+    """
     words = context.args
     if not words:
         raise CommandRefused(f"What shall run on {host}? twofold lab exec {host} -- COMMAND")
@@ -210,7 +240,10 @@ def console(
     port: Annotated[int, typer.Option(help="Of this machine, on 127.0.0.1")] = 9010,
     name: Name = "lab",
 ) -> None:
-    """Make a node's console reachable for a browser of this machine, until Ctrl-C."""
+    """Make a node's console reachable for a browser of this machine, until Ctrl-C.
+
+    Example: twofold lab console
+    """
     lab = Lab.open(name)
     typer.echo(f"Node {node}'s console: https://localhost:{port}  (Ctrl-C ends it)")
     forward(lab, node, port)
@@ -218,19 +251,28 @@ def console(
 
 @app.command()
 def watch(name: Name = "lab") -> None:
-    """Write to the demo through the virtual address, and show every pause, until Ctrl-C."""
+    """Write to the demo through the virtual address, and show every pause, until Ctrl-C.
+
+    Example: twofold lab watch
+    """
     watch_service(Lab.open(name), Account())
 
 
 @daemon_app.command("stop")
 def daemon_stop(node: Node, name: Name = "lab") -> None:
-    """End the node's daemon and leave it ended; what it started goes on."""
+    """End the node's daemon and leave it ended; what it started goes on.
+
+    Example: twofold lab daemon stop a
+    """
     Lab.open(name).supervise(node, DAEMON, None)
 
 
 @daemon_app.command("start")
 def daemon_start(node: Node, name: Name = "lab") -> None:
-    """Start the node's daemon again, and keep it running."""
+    """Start the node's daemon again, and keep it running.
+
+    Example: twofold lab daemon start a
+    """
     Lab.open(name).supervise(node, DAEMON, daemon_command())
 
 
@@ -252,7 +294,10 @@ def demo(
     size: Size = "2G",
     name: MaybeName = None,
 ) -> None:
-    """The main job, told: a power cut of the primary while a client writes, and nothing lost."""
+    """The main job, told: a power cut of the primary while a client writes, and nothing lost.
+
+    Example: twofold lab demo
+    """
     account = Account(sys.stderr if as_json else sys.stdout)
     # An unattended run never meets a lab that somebody plays with.
     name = name or (f"once{os.getpid()}" if once else "lab")
@@ -299,7 +344,10 @@ def torture(
     size: Size = "2G",
     name: MaybeName = None,
 ) -> None:
-    """The main job under many power cuts, with every acknowledged write counted."""
+    """The main job under many power cuts, with every acknowledged write counted.
+
+    Example: twofold lab torture
+    """
     if application not in ("sqlite", "kine"):
         raise CommandRefused(f"--app is sqlite or kine, not {application!r}.")
     account = Account(sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 import typer
@@ -105,7 +106,10 @@ def apply(
 
 @app.command("list")
 def list_(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -> None:
-    """The modules, with their state on this node."""
+    """The modules, with their state on this node.
+
+    Example: twofold module list -H '*'
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(client, "module_list")
@@ -142,7 +146,10 @@ def list_(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -
 def show(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """The files of MODULE as they are on this node."""
+    """The files of MODULE as they are on this node.
+
+    Example: twofold module show mariadb
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(client, "module_show", module=module)
@@ -162,15 +169,33 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take MODULE's configuration off all nodes. Its directories keep their content."""
+    """Take MODULE's configuration off all nodes. Its directories keep their content.
+
+    Example: twofold module remove mariadb
+    """
     session = Session.of(context, None, as_json)
-    if not yes:
-        typer.confirm(f"The configuration of {module} is removed on all nodes. Go on?", abort=True)
     with Client() as client:
+        if not yes:
+            typer.confirm(f"{_loss(client, module)} Go on?", abort=True)
         answer = client.ask("module_remove", timeout_s=APPLY_TIMEOUT_S, module=module)
     session.show(
         [answer],
         lambda a: print(f"Module {a['module']} is removed from {' and '.join(a['nodes'])}."),
+    )
+
+
+def _loss(client: Client, module: str) -> str:
+    """What a removal takes away, and how old it is."""
+    versions: list[dict[str, Any]] = (
+        client.ask("config_history", target=module).get("versions") or []
+    )
+    last = ""
+    if versions:
+        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(versions[-1]["at"])))
+        last = f" (version {versions[-1]['number']} of {at})"
+    return (
+        f"The configuration of {module}{last} is removed on all nodes; its directories keep their "
+        f"content, and `twofold config rollback {module}` brings it back."
     )
 
 

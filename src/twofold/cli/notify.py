@@ -77,7 +77,10 @@ def set_(
 
 @app.command("list")
 def show(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -> None:
-    """The targets of cluster.toml, and whether this node knows their URL."""
+    """The targets of cluster.toml, and whether this node knows their URL.
+
+    Example: twofold notify list -H '*'
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(client, "notify_list")

@@ -33,7 +33,10 @@ app = typer.Typer(
 def list_(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """The rescues of MODULE on this node, the oldest first."""
+    """The rescues of MODULE on this node, the oldest first.
+
+    Example: twofold mirror rescue list mariadb
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(client, "rescue_list", LOOK_TIMEOUT_S, module=module)
@@ -49,7 +52,10 @@ def show(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is in one rescue: its files, and how much of each."""
+    """What is in one rescue: its files, and how much of each.
+
+    Example: twofold mirror rescue show mariadb 3
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(
@@ -78,6 +84,8 @@ def extract(
     """Put the files of a rescue into a directory of their own, as they were.
 
     Never over the live directory. Exit code 12: something in the rescue is damaged.
+
+    Example: twofold mirror rescue extract mariadb 3 --into /tmp/rescued
     """
     session = Session.of(context, on, as_json)
     _one_node(session)
@@ -107,7 +115,10 @@ def delete(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a rescue for good."""
+    """Delete a rescue for good.
+
+    Example: twofold mirror rescue delete mariadb 3
+    """
     session = Session.of(context, on, as_json)
     _one_node(session)
     with Client() as client:

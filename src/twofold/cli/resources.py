@@ -25,7 +25,10 @@ def add_to(app: typer.Typer) -> None:
 def resources(
     context: typer.Context, module: AnyModule = None, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """Services, addresses and checkers of a module, with their last verdicts and changes."""
+    """Services, addresses and checkers of a module, with their last verdicts and changes.
+
+    Example: twofold resources mariadb
+    """
     session = Session.of(context, on, as_json)
     fields: Object = {} if module is None else {"module": module}
     with Client() as client:

@@ -101,7 +101,7 @@ def snapshot(
 def collected(nodes: tuple[str, ...]) -> Archive:
     archive, ends_s = Archive(), time.monotonic() + WHOLE_TIMEOUT_S
     with Client(timeout_s=table.ITEM_TIMEOUT_S + 2.0) as client:
-        for answer in client.ask_nodes(nodes, "snapshot"):
+        for answer in client.ask_nodes(nodes, "snapshot", timeout_s=table.LIST_TIMEOUT_S):
             node = str(answer["node"])
             if not table.is_safe(node) or "error" in answer:
                 archive.silent.append(node)

@@ -37,6 +37,8 @@ def state(
 
     With -q this node's state of MODULE is the exit code: STOP 0, WAIT 1, ALONE or UP 2, PRIM 3,
     SECOND 4; errors are 10 and more.
+
+    Example: twofold state mariadb -H '*'
     """
     session = Session.of(context, on, as_json)
     with Client() as client:

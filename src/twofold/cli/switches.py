@@ -44,6 +44,8 @@ def checker_off(
     """Do not ask checker NAME of MODULE (without NAME: none), on all nodes, until switched on.
 
     With all of them off, a service that ends by itself is an alarm and nothing more.
+
+    Example: twofold checker off mariadb sql
     """
     _switch(Session.of(context, on, as_json), module, "checker", False, name)
 
@@ -56,7 +58,10 @@ def checker_on(
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask checker NAME of MODULE (without NAME: each) again."""
+    """Ask checker NAME of MODULE (without NAME: each) again.
+
+    Example: twofold checker on mariadb sql
+    """
     _switch(Session.of(context, on, as_json), module, "checker", True, name)
 
 
@@ -64,7 +69,10 @@ def checker_on(
 def checker_list(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """The checkers of MODULE: on or off, the last verdict, what a failure leads to."""
+    """The checkers of MODULE: on or off, the last verdict, what a failure leads to.
+
+    Example: twofold checker list mariadb -H '*'
+    """
     session = Session.of(context, on, as_json)
     with Client() as client:
         answers = session.ask(client, "resources", module=module)
@@ -77,7 +85,10 @@ def checker_list(
 def failover_off(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """No node takes MODULE over by itself, until switched on."""
+    """No node takes MODULE over by itself, until switched on.
+
+    Example: twofold failover off mariadb -H '*'
+    """
     _switch(Session.of(context, on, as_json), module, "failover", False)
 
 
@@ -85,7 +96,10 @@ def failover_off(
 def failover_on(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """The secondary takes MODULE over by itself again when the primary is lost."""
+    """The secondary takes MODULE over by itself again when the primary is lost.
+
+    Example: twofold failover on mariadb -H '*'
+    """
     _switch(Session.of(context, on, as_json), module, "failover", True)
 
 
@@ -93,7 +107,10 @@ def failover_on(
 def boot_off(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """MODULE stays stopped when the machine starts, until switched on."""
+    """MODULE stays stopped when the machine starts, until switched on.
+
+    Example: twofold boot off mariadb -H b
+    """
     _switch(Session.of(context, on, as_json), module, "boot", False)
 
 
@@ -101,7 +118,10 @@ def boot_off(
 def boot_on(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """MODULE starts with the machine if it was running before."""
+    """MODULE starts with the machine if it was running before.
+
+    Example: twofold boot on mariadb -H b
+    """
     _switch(Session.of(context, on, as_json), module, "boot", True)
 
 

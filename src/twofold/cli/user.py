@@ -71,7 +71,10 @@ def _print_changed(sentence: str, answer: dict[str, Any]) -> None:
 
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
-    """The users, their roles and how many tokens they have."""
+    """The users, their roles and how many tokens they have.
+
+    Example: twofold user list
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         answer = client.ask("user_list")
@@ -98,7 +101,10 @@ def role(
     role: Annotated[str, typer.Argument(metavar="ROLE", help="monitor, control or admin")],
     as_json: AsJson = False,
 ) -> None:
-    """Another role for a user."""
+    """Another role for a user.
+
+    Example: twofold user role alice control
+    """
     session = Session.of(context, None, as_json)
     _check_role(role)
     with Client() as client:
@@ -116,7 +122,10 @@ def password(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Another password; who is logged in with the old one is logged out."""
+    """Another password; who is logged in with the old one is logged out.
+
+    Example: twofold user password alice
+    """
     from twofold import passwords
 
     session = Session.of(context, None, as_json)
@@ -130,7 +139,10 @@ def password(
 
 @app.command()
 def remove(context: typer.Context, name: UserName, as_json: AsJson = False) -> None:
-    """Take a user away, with all tokens."""
+    """Take a user away, with all tokens.
+
+    Example: twofold user remove alice
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         answer = client.ask("user_remove", user=name)
@@ -177,7 +189,10 @@ def _print_token(answer: dict[str, Any]) -> None:
 
 @token_app.command("list")
 def token_list(context: typer.Context, name: UserName, as_json: AsJson = False) -> None:
-    """A user's tokens; what they are is shown only when they are made."""
+    """A user's tokens; what they are is shown only when they are made.
+
+    Example: twofold user token list alice
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         users = client.ask("user_list")["users"]
@@ -200,7 +215,10 @@ def token_remove(
     identity: Annotated[str, typer.Argument(metavar="ID", help="From: token list")],
     as_json: AsJson = False,
 ) -> None:
-    """End a token at once."""
+    """End a token at once.
+
+    Example: twofold user token remove alice 1a2b3c4d
+    """
     session = Session.of(context, None, as_json)
     with Client() as client:
         answer = client.ask("token_remove", user=name, token=identity)

@@ -37,6 +37,8 @@ def verify(
     """Compare both copies by checksum while MODULE runs; tell which files differ, and how.
 
     Exit code 0: nothing differs, or all of it was repaired; 1: something differs.
+
+    Example: twofold mirror verify mariadb --repair
     """
     session = Session.of(context, on, as_json)
     with Client() as client:

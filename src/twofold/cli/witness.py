@@ -28,7 +28,10 @@ def run(
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = PORT,
 ) -> None:
-    """Serve every cluster that this machine has joined as witness, until ended."""
+    """Serve every cluster that this machine has joined as witness, until ended.
+
+    Example: twofold witness run
+    """
     from twofold.witness.places import claims_file, keys
     from twofold.witness.service import main
 
@@ -53,7 +56,10 @@ def join(
     ] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Make this machine a witness of a cluster; it can be one of many clusters."""
+    """Make this machine a witness of a cluster; it can be one of many clusters.
+
+    Example: twofold witness join 10.0.0.1 --token TOKEN --address 10.0.0.9
+    """
     from twofold.witness.enrol import enrol
     from twofold.witness.places import keys
 
@@ -85,7 +91,10 @@ def host_port(text: str) -> str:
 
 @app.command("list")
 def show(context: typer.Context, as_json: AsJson = False) -> None:
-    """The clusters that this witness rules for, and what was claimed."""
+    """The clusters that this witness rules for, and what was claimed.
+
+    Example: twofold witness list
+    """
     from twofold.witness.places import claims_file, enrolled, keys
     from twofold.witness.store import ClaimStore
 
@@ -117,7 +126,10 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget what was claimed for a module, or for a cluster that is gone."""
+    """Forget what was claimed for a module, or for a cluster that is gone.
+
+    Example: twofold witness forget site mariadb
+    """
     from twofold.witness.places import claims_file
     from twofold.witness.store import ClaimStore
 

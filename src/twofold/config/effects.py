@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
@@ -31,6 +31,9 @@ WHEN_OF_MODULE: Mapping[str, When] = {
     "module": When.NOW,
     "module.kind": When.STOPPED,
     "module.arbitration": When.NEXT_START,
+    "checker.*.interval": When.NOW,
+    "checker.*.failures": When.NOW,
+    "checker.*.successes": When.NOW,
     "replication": When.STOPPED,
     "replication.resync_limit": When.NOW,
     "replication.verify_limit": When.NEXT_START,
@@ -61,7 +64,12 @@ class Effect:
 
 def module_effects(before: Files | None, after: Files | None, name: str) -> list[Effect]:
     old, new = _module_keys(before, name), _module_keys(after, name)
-    return _compared(old, new, WHEN_OF_MODULE, When.NEXT_START)
+    effects = _compared(old, new, WHEN_OF_MODULE, When.NEXT_START)
+    kinds = {e.key for e in effects if e.key.startswith("checker.") and e.key.endswith(".kind")}
+    whole = tuple(
+        k.removesuffix("kind") for k in kinds
+    )  # a checker that comes, goes, or is another
+    return [replace(e, when=When.NEXT_START) if e.key.startswith(whole) else e for e in effects]
 
 
 def cluster_effects(before: str, after: str) -> list[Effect]:
@@ -93,6 +101,8 @@ def _when(key: str, table: Mapping[str, When], other: When) -> When:
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
         found = table.get(".".join(parts[:length]))
+        if found is None and length > 1:  # whatever it is called
+            found = table.get(".".join((parts[0], "*", *parts[2:length])))
         if found is not None:
             return found
     return other

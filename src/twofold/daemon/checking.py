@@ -17,9 +17,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from twofold.config.schema_checkers import Checker
 from twofold.daemon.driver import ModuleDriver
 from twofold.daemon.parts import Watched
 from twofold.errors import ProbeNotMade
@@ -96,10 +97,28 @@ class Checking:
             return watched.side in ("primary", "both")
         return view.state is State.SECOND and watched.side in ("second", "both")
 
+    def change_thresholds(self, checkers: Iterable[Checker]) -> None:
+        """How often is asked and what counts, from the next probe on; what is asked stays."""
+        for checker in checkers:
+            asked = self.asked.get(checker.name)
+            if asked is None:
+                continue
+            asked.watched = replace(
+                asked.watched,
+                interval_s=checker.interval_s,
+                failures=checker.failures,
+                successes=checker.successes,
+            )
+            asked.tally = replace(
+                asked.tally,
+                failures_to_count=checker.failures,
+                successes_to_clear=checker.successes,
+            )
+
     async def _watch(self, asked: Asked) -> None:
-        watched = asked.watched
         while True:
-            await asyncio.sleep(watched.interval_s)
+            await asyncio.sleep(asked.watched.interval_s)
+            watched = asked.watched
             name = watched.port.name
             if self.is_off(name) and name in self._driver.view.unwell:
                 self._driver.post(CheckerWell(name))

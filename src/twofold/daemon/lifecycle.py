@@ -111,6 +111,7 @@ class Lifecycle:
                 await self._rebuild(module)
                 return
             await self._change_limit(running, module)
+            running.checking.change_thresholds(module.config.checkers)
             running.pending = module
             running.driver.digest = module.digest
             # Its parts are of the old configuration, so is what rules for it.

@@ -16,6 +16,7 @@ ARCHIVE_BYTES_MAX = 48 << 20
 ITEMS_MAX = 1000
 PROGRAM_TIMEOUT_S = 8.0
 ITEM_TIMEOUT_S = 25.0  # an item waits for the one before it, and a program's end
+LIST_TIMEOUT_S = 4.0  # only names: a node that does not say them in time is dead
 ROWS = 1000
 REMOVED_MAX = 500  # notes of one item
 _NAME = re.compile(r"[A-Za-z0-9_@+][A-Za-z0-9_.@+\-]*(/[A-Za-z0-9_@+.][A-Za-z0-9_.@+\-]*)*")

@@ -49,3 +49,10 @@ def test_a_silent_node_is_named(daemon: Daemon, twofold: Run, tmp_path: Path) ->
     found = members(file)
     assert "node b: " in found["twofold-snapshot/MISSING.txt"]
     assert "twofold-snapshot/a/system/load.txt" in found
+
+
+def test_a_dead_node_is_not_waited_for_long(daemon: Daemon, twofold: Run, tmp_path: Path) -> None:
+    daemon.answers["snapshot"] = {"items": []}
+    twofold("snapshot", "-o", str(tmp_path / "s.tar.gz"))
+    asked = next(body for _, command, body in daemon.asked if command == "snapshot")
+    assert asked["timeout_s"] <= 5.0

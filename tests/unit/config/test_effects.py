@@ -19,6 +19,12 @@ port = 9100
 [[service]]
 name = "web"
 command = ["/usr/bin/web", "${level}"]
+[[checker]]
+name = "probe"
+kind = "tcp"
+address = "127.0.0.1:1"
+interval = "2s"
+failures = 3
 [variables]
 level = "1"
 """
@@ -46,6 +52,22 @@ def when_of(old: str, new: str) -> dict[str, When]:
             {"variables.level": When.NOW, "service.web.command": When.NEXT_START},
         ),
         ("failover = true", "# nothing else", {"module.failover": When.NOW}),
+        ("failures = 3", "failures = 5", {"checker.probe.failures": When.NOW}),
+        ('interval = "2s"', 'interval = "9s"', {"checker.probe.interval": When.NOW}),
+        (
+            'address = "127.0.0.1:1"',
+            'address = "127.0.0.1:2"',
+            {"checker.probe.address": When.NEXT_START},
+        ),
+        (
+            'name = "probe"',
+            'name = "other"',
+            {
+                f"checker.{name}.{key}": When.NEXT_START
+                for name in ("probe", "other")
+                for key in ("name", "kind", "address", "interval", "failures")
+            },
+        ),
         ("[module]", "# a comment\n[module]", {}),
     ],
 )

@@ -14,6 +14,7 @@ from tests.fakes.engine_model import EngineModel
 from tests.fakes.ports import Address, Application, Engine, Probe
 from twofold.adapters.clock import Clock
 from twofold.adapters.statefile import StateFile
+from twofold.config.schema_checkers import Checker
 from twofold.daemon import resources
 from twofold.daemon.checking import HISTORY_MAX, Checking
 from twofold.daemon.driver import Ended, ModuleDriver
@@ -240,3 +241,22 @@ async def test_resources_tell_what_counts_and_what_changed(tmp_path: Path) -> No
     assert (told["kind"], told["action"], told["ok"], told["on"]) == ("tcp", "restart", True, True)
     assert [change["ok"] for change in told["history"]] == [True, False, True]  # newest first
     assert told["history"][1]["text"] == "no connection"
+
+
+async def test_thresholds_change_while_it_is_asked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, State.PRIM, watched(Probe("c", list(FAILING)), failures=100_000))
+    async with asking(bench):
+        await bench.until(lambda: bench.tally().failures >= 3)
+        assert bench.driver.posted == []
+        changed = {"name": "c", "kind": "tcp", "address": "127.0.0.1:1", "failures": 2}
+        bench.checking.change_thresholds(
+            [
+                Checker.model_validate({**c, "interval": "10ms", "successes": 7})
+                for c in (changed, {**changed, "name": "next"})
+            ]
+        )
+        await bench.until(lambda: bool(bench.driver.posted))
+    assert bench.driver.posted[0] == CheckerTripped("c", "restart", "no connection")
+    kept = bench.checking.asked["c"]
+    assert (kept.watched.interval_s, kept.tally.successes_to_clear) == (0.01, 7)
+    assert list(bench.checking.asked) == ["c"]
