@@ -156,6 +156,8 @@ class Daemon:
         waits = [asyncio.create_task(e.wait()) for e in (self.ending, self._changed)]
         await asyncio.wait(waits, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
         await _cancel(waits)
+        if self._configuration.keys.replacing:
+            return  # a certificate that is not in use yet is no other membership
         found = _cluster_files(self._where.etc)
         if found not in (self._known, self._refused) and self._usable(found):
             self._changed.set()
@@ -272,7 +274,10 @@ class Daemon:
 
     async def _reload(self) -> None:
         """Called when files were written. A change of the cluster itself is taken up by `run`."""
-        if self._member is None or _cluster_files(self._where.etc) != self._known:
+        replacing = self._configuration.keys.replacing
+        if self._member is None or (
+            not replacing and _cluster_files(self._where.etc) != self._known
+        ):
             asyncio.get_running_loop().call_later(0.2, self._changed.set)  # the answer goes first
             return
         await self._member.lifecycle.reload()

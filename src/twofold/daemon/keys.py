@@ -13,8 +13,9 @@ its next connection on; an engine, when it is next primary or connects as second
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Keys:
         self._clock = clock
         self._note = note
         self._lock = asyncio.Lock()
+        self.replacing = 0  # writes whose certificate is on disk, or soon is, and not in use yet
         self.use_heartbeat_keys: Callable[[Sequence[bytes]], None] = lambda keys: None
         self.use_certificate: Callable[[], None] = lambda: None
         self.local: dict[str, Callable[[Body], Awaitable[Answer]]] = {
@@ -62,8 +64,9 @@ class Keys:
         said = False
         while True:
             try:
-                if await asyncio.to_thread(self.renew_in_time):
-                    self.use_certificate()
+                with self._replacing():
+                    if await asyncio.to_thread(self.renew_in_time):
+                        self.use_certificate()
                 said = False
             except (TwofoldError, OSError) as e:
                 if not said:
@@ -94,9 +97,18 @@ class Keys:
     async def _peer_new_key(self, caller: str, body: Body) -> Answer:
         node = configured(self._etc)
         key = pki.create_key()
-        await asyncio.to_thread(pki.write_key_pair, node.pki, key, self._signed(node, key))
-        self.use_certificate()
+        with self._replacing():
+            await asyncio.to_thread(pki.write_key_pair, node.pki, key, self._signed(node, key))
+            self.use_certificate()
         return {}
+
+    @contextlib.contextmanager
+    def _replacing(self) -> Generator[None]:
+        self.replacing += 1
+        try:
+            yield
+        finally:
+            self.replacing -= 1
 
     # --- rotation ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 
@@ -79,3 +80,21 @@ async def test_a_silent_node_stops_a_rotation_before_it_begins(nodes: tuple[Node
     with pytest.raises(TwofoldError, match="nothing was changed"):
         await a.ask("cluster_rotate_keys")
     assert (a.etc / "pki" / "heartbeat.key").read_bytes() == before
+
+
+async def test_a_certificate_that_is_being_replaced_is_told_until_it_is_in_use(
+    nodes: tuple[Node, Node],
+) -> None:
+    """Whoever looks at the files meanwhile must not take it for another membership."""
+    keys = nodes[0].commands.keys
+    file, seen = nodes[0].etc / "pki" / "node.crt", list[bool]()
+    before = file.read_bytes()
+    keys.use_certificate = lambda: seen.append(bool(keys.replacing))
+    work = asyncio.ensure_future(keys.peer["peer_new_key"]("b", {}))
+    while not work.done():
+        await asyncio.sleep(0)
+        if not work.done() and file.exists() and file.read_bytes() != before:
+            seen.append(bool(keys.replacing))
+    assert await work == {}
+    assert seen and all(seen)
+    assert not keys.replacing
