@@ -20,6 +20,7 @@ from twofold.adapters.services import records, tools
 from twofold.adapters.services.driver import Driver, Told
 from twofold.adapters.services.managed import Managed
 from twofold.adapters.services.place import Place
+from twofold.adapters.services.ready import until_ready
 from twofold.adapters.services.scripts import ModuleScripts, ScriptPair
 from twofold.adapters.services.supervised import Supervised
 from twofold.adapters.services.systemd_unit import SystemdUnit
@@ -61,6 +62,7 @@ class Application:
         self._place = Place(module, node, run / "services", scripts, facts)
         self._told: Told = _nobody
         self._drivers: list[tuple[str, Driver]] = [(s.side, self._driver(s)) for s in services]
+        self._waited_for = {s.name: s for s in services if s.command is None}
         self._scripts = ModuleScripts(self._place)
         self._rotating: asyncio.Task[None] | None = None
 
@@ -79,6 +81,9 @@ class Application:
             await stranger.stop()
         for driver in self._of(side):
             await driver.start()
+            service = self._waited_for.get(driver.name)
+            if service is not None and service.ready is not None:
+                await until_ready(driver, service.ready, service.start_timeout_s)
         await self._scripts.run(start_script, failure=StartFailed)
         self._mark(side, "started")
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from twofold.adapters.services import control_group, family, records
 from twofold.adapters.services.driver import Told
 from twofold.adapters.services.place import Place
+from twofold.adapters.services.ready import GAP_S, accepts
 from twofold.config.schema import Service
-from twofold.config.values import split_host_port
 from twofold.errors import StartFailed, StopFailed
 from twofold.ports import ServiceStatus
 from twofold.system import child, output
@@ -29,8 +29,6 @@ from twofold.wire.service_record import ServiceRecord
 
 SETTLE_S = 0.2  # without `ready`, a process that lives this long counts as started
 FORCE_BOUND_S = 5.0
-_READY_GAP_S = 0.05
-_CONNECT_BOUND_S = 1.0
 
 
 class Supervised:
@@ -161,11 +159,10 @@ class Supervised:
             if ended is not None:
                 raise self._start_failed(f"ended at once: {ended}")
             return
-        host, port = split_host_port(self._service.ready.tcp)
         loop = asyncio.get_running_loop()
         end_s = loop.time() + bound_s
-        while not await _accepts(host, port):
-            ended = await self._child.wait(_READY_GAP_S)
+        while not await accepts(self._service.ready):
+            ended = await self._child.wait(GAP_S)
             if ended is not None:
                 raise self._start_failed(f"ended before it was ready: {ended}")
             if loop.time() > end_s:
@@ -226,13 +223,3 @@ class Supervised:
             f"The service {self.name} of {self._place.module} {what}. {last}",
             f"All its output is in {log}.",
         )
-
-
-async def _accepts(host: str, port: int) -> bool:
-    try:
-        async with asyncio.timeout(_CONNECT_BOUND_S):
-            _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.close()
-    return True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.unit.adapters.services.stand import Stand, alive, service, shell, until
+from tests.unit.adapters.services.stand import Stand, alive, free_port, service, shell, until
+from twofold.config.schema import Service
 from twofold.errors import ApplicationError, StartFailed, StopFailed
 
 pytestmark = pytest.mark.timeout(40)
@@ -157,4 +160,39 @@ async def test_a_cancelled_start_script_does_not_run_beside_the_stop(stand: Stan
     await app.stop("primary")
     await asyncio.sleep(1)
     assert stand.log("app") == "began\n"
+    await app.close()
+
+
+def waits_for(port: int, bound: str) -> Service:
+    return service(script="db", ready={"tcp": f"127.0.0.1:{port}"}, start_timeout=bound)
+
+
+async def test_ready_is_waited_for_after_a_script_too(stand: Stand) -> None:
+    port = free_port()
+    door = f"""
+import socket, time
+time.sleep(0.4)
+s = socket.create_server(("127.0.0.1", {port}))
+while True: s.accept()
+"""
+    stand.script("door.py", "")
+    (stand.scripts / "door.py").write_text(door)
+    start = f"{sys.executable} {stand.scripts}/door.py >/dev/null 2>&1 & echo $! > {stand.run}/pid"
+    stand.script("db", f'[ "$1" = start ] && {{ {start}; }} || kill $(cat {stand.run}/pid)\n')
+    app = stand.application(waits_for(port, "20s"))
+    begun_s = time.monotonic()
+    await app.start("primary")
+    assert time.monotonic() - begun_s > 0.4
+    with socket.create_connection(("127.0.0.1", port), 1):
+        pass
+    await app.stop("primary")
+    await app.close()
+
+
+async def test_what_does_not_become_ready_in_its_time_has_not_started(stand: Stand) -> None:
+    stand.script("db", "true\n")
+    app = stand.application(waits_for(free_port(), "300ms"))
+    with pytest.raises(StartFailed, match=r"did not accept connections on 127\.0\.0\.1:"):
+        await app.start("primary")
+    await app.stop("primary")
     await app.close()
