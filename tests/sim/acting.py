@@ -178,7 +178,7 @@ def _hold(host: Host, done: Done) -> None:
 
 def _release(host: Host, done: Done) -> None:
     def released() -> None:
-        host.address = False
+        host.address = host.address and host.world.plant == "address not released"
         done(None)
 
     host.world.clockwork.after(0.003, host.daemon, released)
@@ -228,7 +228,7 @@ def _stop(host: Host, side: str, done: Done) -> None:
         if app.stuck:
             done(StopFailed("process 77 survived SIGKILL"))
             return
-        app.running = False
+        app.running = host.world.plant == "application not stopped"
         done(StopFailed("the stop script ended with code 1") if app.stop_errs else None)
 
     host.world.clockwork.after(host.world.clockwork.between(0.02, 0.6), host.daemon, ended)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.conftest import Pair
 from twofold.lab.cluster import other
+from twofold.wire import heartbeat
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -69,6 +70,47 @@ def test_the_whole_primary_is_frozen_and_thaws(pair: Pair) -> None:
     pair.whole()
     assert pair.primary() == other(node)
     pair.calm()
+    pair.nothing_lost()
+
+
+def test_a_stopped_engine_of_the_second_holds_the_service_up_for_a_while_only(pair: Pair) -> None:
+    """It lives and says nothing: its daemon's heartbeats go on, the replication link is silent."""
+    node = pair.primary()
+    engine = engine_pid(pair, other(node))
+    event_s = time.monotonic()
+    pair.signal(other(node), engine, signal.SIGSTOP)
+    try:
+        alone = lambda: pair.shown(node).startswith("ALONE")  # noqa: E731
+        pause_s = pair.outage_s(event_s, alone, 20)
+        assert "gone or cannot be reached" in pair.twofold(node, "why", pair.module)[1]
+        assert not pair.serves(other(node))
+    finally:
+        pair.signal(other(node), engine, signal.SIGCONT)
+    assert pause_s < 2 * HEARTBEAT_TIMEOUT_S + 1
+    pair.whole()
+    assert pair.primary() == node
+    pair.nothing_lost()
+
+
+def test_heartbeats_that_arrive_nowhere_are_no_death_while_the_link_lives(pair: Pair) -> None:
+    """In one direction only: the secondary hears no heartbeat, and everything else."""
+    node = pair.primary()
+    second = other(node)
+    event_s = time.monotonic()
+    mute = ["ipproto", "udp", "dport", str(heartbeat.PORT), "blackhole"]
+    for family in ("-4", "-6"):
+        pair.lab.exec(node, ["ip", family, "rule", "add", *mute])
+    try:
+        told = lambda: "not heard" in pair.twofold(second, "log", "-n", "40")[1]  # noqa: E731
+        pair.cluster.wait("it is told", told, 15)
+        time.sleep(HEARTBEAT_TIMEOUT_S)
+        assert (pair.primary(), pair.shown(second)) == (node, "SECOND Ready")
+        assert pair.outage_s(event_s, lambda: pair.serves(node)) < 1
+    finally:
+        for family in ("-4", "-6"):
+            pair.lab.exec(node, ["ip", family, "rule", "del", *mute])
+    pair.whole()
+    assert pair.primary() == node
     pair.nothing_lost()
 
 

@@ -58,6 +58,18 @@ LOST_SECOND: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=FACTS,
+        when=without_second & g.went_on & g.stop_wished,
+        then=WAIT,
+        job=Job.FORCING,
+        instead=True,
+        do=LET_GO[:-1],
+        sets=(n.SWAP_DONE, n.NOT_ALONE),
+        severity=Severity.ALARM,
+        because="{peer} has served alone in the meantime, so {node} stops serving at once",
+    ),
+    Rule(
+        given=BOTH,
+        on=FACTS,
         when=without_second & g.arbitrated & g.won & ~g.peer_agrees,
         then=ALONE,
         do=(ContinueAlone(),),

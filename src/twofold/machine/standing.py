@@ -54,8 +54,6 @@ def _by_itself(mine: Generation) -> Standing:
 def _compared(view: View, mine: Generation, theirs: Generation, relation: Relation) -> Standing:
     match relation:
         case Relation.EQUAL:
-            if mine.outdated and not theirs.outdated:
-                return Standing.OTHERS_TURN
             mine_first = _first_of_equals(view, mine, theirs)
             return Standing.MAY_SERVE if mine_first else Standing.OTHERS_TURN
         case Relation.MINE_NEWER | Relation.THEIRS_BLANK:
@@ -72,14 +70,22 @@ def _compared(view: View, mine: Generation, theirs: Generation, relation: Relati
 
 
 def _first_of_equals(view: View, mine: Generation, theirs: Generation) -> bool:
-    if theirs.sync_target or (theirs.outdated and not mine.outdated):
+    """Whose copy may hold what the other lacks; where nothing can be lost, who can serve better.
+
+    A copy that a crash cut short may lack the last writes, which a whole one of the same generation
+    has, even one that is marked as outdated: whoever writes alone begins another generation first.
+    """
+    if theirs.sync_target:
         return True
-    # A copy that a crash cut short may lack the last writes, which the other still has.
     whole_mine = view.engine is None or view.engine.trusted
     whole_theirs = view.peer is None or view.peer.trusted
-    well_theirs = view.peer is None or not view.peer.unwell
-    rank_mine = (whole_mine, not view.unwell, mine.role == "primary", mine.epoch)
-    rank_theirs = (whole_theirs, well_theirs, theirs.role == "primary", theirs.epoch)
+    both_whole = whole_mine and whole_theirs
+    well_mine = both_whole and not view.unwell
+    well_theirs = both_whole and (view.peer is None or not view.peer.unwell)
+    last_mine = (mine.role == "primary", mine.epoch)
+    last_theirs = (theirs.role == "primary", theirs.epoch)
+    rank_mine = (whole_mine, not mine.outdated, well_mine, *last_mine)
+    rank_theirs = (whole_theirs, not theirs.outdated, well_theirs, *last_theirs)
     if rank_mine != rank_theirs:
         return rank_mine > rank_theirs
     return view.settings.node < view.settings.peer

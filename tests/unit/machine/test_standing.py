@@ -77,6 +77,48 @@ def test_the_last_primary_goes_first() -> None:
     assert standing(view(DATA, last, Relation.EQUAL, "a")) is Standing.OTHERS_TURN
 
 
+Copy = tuple[Generation, bool, bool]
+"""Its generation, whether it is whole, whether the node is well."""
+
+
+def seen_by(node: str, mine: Copy, theirs: Copy) -> View:
+    said = Report(state=State.WAIT, generation=theirs[0], trusted=theirs[1], unwell=not theirs[2])
+    return replace(
+        view(mine[0], theirs[0], Relation.EQUAL, node),
+        engine=Engine(generation=mine[0], trusted=mine[1]),
+        peer=said,
+        unwell=() if mine[2] else ("gateway",),
+    )
+
+
+def begins(a: Copy, b: Copy) -> str:
+    """Which of two equals serves."""
+    views = (seen_by("a", a, b), seen_by("b", b, a))
+    return " and ".join(v.settings.node for v in views if standing(v) is Standing.MAY_SERVE)
+
+
+LAST = replace(DATA, role="primary")
+MARKED = replace(DATA, outdated=True)
+
+
+def test_of_equals_exactly_one_begins_whatever_is_known_of_them() -> None:
+    kinds = list(itertools.product((DATA, LAST, MARKED), (True, False), (True, False)))
+    for a, b in itertools.product(kinds, kinds):
+        assert begins(a, b) in ("a", "b"), (a, b)
+
+
+def test_a_checker_decides_only_where_nothing_can_be_lost() -> None:
+    assert begins((DATA, True, True), (LAST, True, False)) == "a"
+    assert begins((DATA, False, True), (LAST, False, False)) == "b"
+
+
+def test_a_mark_counts_only_against_a_whole_copy() -> None:
+    """Whoever writes alone begins another generation first, so equal ones lack nothing by it."""
+    assert begins((LAST, True, True), (MARKED, True, True)) == "a"
+    assert begins((LAST, False, True), (MARKED, True, True)) == "b"
+    assert begins((LAST, False, True), (MARKED, False, True)) == "a"
+
+
 def test_prim_is_permitted_on_blank_data_only_when_the_other_has_none_either() -> None:
     assert prim_permitted(view(Generation()))
     assert prim_permitted(view(Generation(), Generation(), Relation.BOTH_BLANK))
