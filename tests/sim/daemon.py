@@ -8,7 +8,6 @@ beside it; an engine command that was sent is carried out even if the daemon die
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.sim import acting
@@ -125,8 +124,6 @@ class SimDaemon(Process):
     def _decide(self, event: Event) -> Decision:
         before = self.view
         self.last_s = self.host.clock_s()
-        if self.world.plant == "silence at waking taken for a loss":
-            before = replace(before, now_s=self.last_s)
         decision = step(absorb(before, event, self.last_s), event, self._rows)
         after = decision.view
         if statefile.remembered(after) != statefile.remembered(before):
@@ -202,7 +199,7 @@ class SimDaemon(Process):
             world.clockwork.after(delay_s, None, world.deliver, peer, moment, said)
 
     def hear(self, moment: tuple[int, int], said: Report) -> None:
-        if moment > self.heard or self.world.plant == "old heartbeats heard":
+        if moment > self.heard:
             self.heard = moment
             self.post(PeerHeard(said))
 

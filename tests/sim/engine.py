@@ -275,7 +275,5 @@ class Engine(Process):
         self.touch()
 
     def may_resume(self, session: int, applied: int) -> bool:
-        if self.world.plant == "every link resumed":
-            return True
         whole = session == self.session and self.trusted
         return whole and self.acknowledged <= applied < self.next

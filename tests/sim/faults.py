@@ -11,7 +11,6 @@ from typing import Any
 from tests.sim.host import Host
 from tests.sim.network import NETWORKS
 from tests.sim.world import SimWorld
-from twofold.machine.arbitration import NOBODY
 from twofold.machine.events import (
     CheckerTripped,
     Event,
@@ -206,8 +205,6 @@ def witness_dies(world: SimWorld, host: Host) -> None:
     number = world.clockwork.dice.randrange(len(world.arbiter.alive))
     world.clockwork.write(f"-- witness {number} dies")
     world.arbiter.alive[number] = False
-    if world.plant == "witness forgets when it dies":
-        world.arbiter.stored[number] = NOBODY
 
     def back() -> None:
         world.arbiter.alive[number] = True

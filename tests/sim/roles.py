@@ -174,7 +174,6 @@ class SimEngine(Engine):
 
         def look(waited_s: float) -> None:
             acknowledged = all(number != asked for number, _ in self.window)
-            acknowledged |= self.world.plant == "handed over before everything was acknowledged"
             if acknowledged and self.phase == "attached":
                 guarded()
             elif self.phase != "attached" or waited_s >= DRAIN_S:
@@ -219,8 +218,7 @@ class SimEngine(Engine):
         self._check_epoch(epoch)
         if self.role == "primary":
             raise MirrorRefused("is_primary", "this node is primary itself")
-        if self.world.plant != "copy not marked as outdated":
-            self.change(epoch=epoch, outdated=True, sole=False)
+        self.change(epoch=epoch, outdated=True, sole=False)
         done(None)
 
     def _stop(self, done: Done) -> None:

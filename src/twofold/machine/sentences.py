@@ -10,6 +10,7 @@ from twofold.machine.model import Engine, Kind, State, View, Wish, copy_current
 from twofold.machine.standing import Standing, standing
 
 NOTHING = "Nothing to do."
+ARBITERS = {"none": "nobody", "ping": "a ping address", "witness": "the witness"}
 
 
 def explain(view: View, module: str) -> tuple[str, str]:
@@ -67,7 +68,8 @@ def _stopped(view: View, module: str) -> tuple[str, str]:
     start = f"Start it: twofold start {module}"
     light = view.settings.kind is Kind.LIGHT
     if not light and view.engine is None and view.epoch == 0 and not peer_serving(view):
-        start = f"On the node with the good data: twofold prim {module}. On the other: start"
+        start = f"On the node with the good data: twofold prim {module}"
+        start = f"{start}. Then on the other: twofold start {module}"
     if view.trouble:
         return f"Stopped. Last failure: {_sentence(view.trouble)}", start
     return "Stopped.", start
@@ -83,6 +85,8 @@ def _waiting(view: View, module: str) -> tuple[str, str]:
     if view.settings.kind is Kind.LIGHT:
         text = f"Waiting until {_checkers(view)} well.{_trouble(view)}"
         return text, "Mend what it asks for; `twofold state` has its answer."
+    if (unruled := _unruled(view, module)) is not None:
+        return unruled
     answer = standing(view)
     if view.unwell and answer in (Standing.MAY_SERVE, Standing.OTHERS_TURN):
         text = f"Waiting until {_checkers(view)} well.{_trouble(view)}"
@@ -110,6 +114,9 @@ def _waiting(view: View, module: str) -> tuple[str, str]:
             return text, f"Start {peer}, or {here}."
         case Standing.COMPARING:
             return f"Comparing this node's data with {peer}'s.", _patience()
+        case Standing.OTHERS_TURN if view.peer is not None and view.peer.unwell:
+            text = f"Waiting: {peer} is to serve, as its copy may have more, but a checker there is"
+            return f"{text} not well.", f"Mend what it asks for on {peer}. Or, {here}."
         case Standing.OTHERS_TURN:
             return f"Waiting: {peer} has the same data and serves next.", _patience()
         case Standing.BOTH_WENT_ON:
@@ -119,6 +126,23 @@ def _waiting(view: View, module: str) -> tuple[str, str]:
         case Standing.STRANGERS:
             text = f"Waiting: this node's data has nothing in common with {peer}'s."
             return text, f"To overwrite it with {peer}'s: twofold second {module}"
+
+
+def _unruled(view: View, module: str) -> tuple[str, str] | None:
+    """The nodes have lost each other, and the arbiter has ruled against this one, or not at all."""
+    peer, arbiter = view.settings.peer, ARBITERS[view.settings.arbitration]
+    if view.settings.arbitration == "none" or peer_heard(view):
+        return None
+    if view.overruled:
+        text = f"{peer} is not heard, and {arbiter} gave the service to it. This node follows it"
+        return f"{text} when it is heard again.", f"See that the network to {peer} works."
+    if view.no_ruling or view.undecided:
+        why = f" ({view.arbiter_text.rstrip('.')})" if view.arbiter_text else ""
+        text = f"{peer} is not heard and {arbiter} does not answer{why}, so this node must not"
+        mend = f"See that this node reaches {arbiter} or {peer}. If {peer} surely serves no more"
+        leave = f"twofold stop {module}; " if view.state is State.SECOND else ""
+        return f"{text} serve.", f"{mend}, here: {leave}twofold prim {module} --yes"
+    return None
 
 
 def _alone(view: View, module: str) -> tuple[str, str]:
@@ -151,6 +175,8 @@ def _second(view: View, module: str) -> tuple[str, str]:
     if peer_lost(view) and copy_current(view) and not view.settings.failover:
         text = f"{peer} is lost, this copy is current, and failover is off: nobody serves."
         return text, f"To serve here: twofold prim {module}"
+    if peer_lost(view) and (unruled := _unruled(view, module)) is not None:
+        return unruled
     if view.unwell:
         text = f"Following {peer}; this node would not take over until {_checkers(view)} well."
         return text, "Mend what it asks for; `twofold state` has its answer."

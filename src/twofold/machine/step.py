@@ -42,6 +42,7 @@ from twofold.machine.model import SERVING, Engine, Job, Kind, Report, State, Vie
 from twofold.machine.notes import claimed_epoch, next_epoch
 from twofold.machine.rule import Answer, Rule, Severity
 from twofold.machine.rules import TABLES
+from twofold.machine.sentences import ARBITERS
 from twofold.machine.standing import standing
 
 LOOK_EVERY_S = 0.5
@@ -288,9 +289,6 @@ def _fill(view: View, action: Action) -> Action:
             return replace(action, epoch=max(view.epoch, theirs, 1))
         case _:
             return action
-
-
-ARBITERS = {"none": "nobody", "ping": "a ping address", "witness": "the witness"}
 
 
 def _checkers(view: View) -> str:

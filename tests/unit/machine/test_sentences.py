@@ -6,7 +6,16 @@ from dataclasses import replace
 
 from tests.fakes.world import World
 from twofold.machine.events import PrimAsked, StartAsked
-from twofold.machine.model import Engine, Generation, State, View
+from twofold.machine.model import (
+    Engine,
+    Generation,
+    Relation,
+    Report,
+    Settings,
+    State,
+    View,
+    Wish,
+)
 from twofold.machine.sentences import explain, rescue_news
 
 
@@ -62,3 +71,42 @@ def test_what_was_saved_after_a_split_is_told_until_it_is_gone() -> None:
     copying = replace(engine, up_to_date=False, rescuing=True)
     sentence, _ = explain(replace(view, engine=copying), "files")
     assert "What only this node had is saved before it is overwritten." in sentence
+
+
+LOST = View(
+    settings=Settings(arbitration="witness"),
+    state=State.WAIT,
+    wish=Wish.START,
+    now_s=100.0,
+    peer_heard_s=10.0,
+    engine=Engine(generation=Generation(current="aa")),
+    arbiter_text="no route to host",
+)
+
+
+def test_a_node_without_a_ruling_names_the_witness_and_what_it_said() -> None:
+    for view in (replace(LOST, undecided=True), replace(LOST, state=State.SECOND, no_ruling=True)):
+        text, mend = explain(view, "files")
+        assert "b is not heard and the witness does not answer (no route to host)" in text
+        assert "reaches the witness or b" in mend and "twofold prim files --yes" in mend
+
+
+def test_a_node_that_was_ruled_against_says_who_serves() -> None:
+    text, mend = explain(replace(LOST, overruled=True), "files")
+    assert "the witness gave the service to it" in text and "--yes" not in mend
+
+
+def test_a_node_that_waits_for_an_unwell_one_says_so() -> None:
+    data = Generation(current="aa")
+    view = replace(
+        LOST,
+        settings=Settings(),
+        peer_heard_s=99.9,
+        engine=Engine(generation=data, trusted=False),
+        peer=Report(state=State.WAIT, generation=replace(data, role="primary"), trusted=False),
+        relation=Relation.EQUAL,
+    )
+    assert "serves next" in explain(view, "files")[0]
+    assert view.peer is not None
+    text, mend = explain(replace(view, peer=replace(view.peer, unwell=True)), "files")
+    assert "a checker there is not well" in text and "on b" in mend
