@@ -112,8 +112,8 @@ def _whole(world: SimWorld) -> bool:
 
 def _somebody_serves(world: SimWorld) -> None:
     """Liveness: the module serves, or what each node says explains why not."""
-    for _ in range(4):  # a swap may be under way; it has to end
-        if not any(world.view(n).job for n in "ab"):
+    for _ in range(8):  # a swap, or a late power cut, may be under way; it has to end
+        if not any(world.view(n).job or not world[n].power for n in "ab"):
             break
         world.run(2.0)
     views = [world.view(n) for n in "ab"]
