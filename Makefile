@@ -49,8 +49,7 @@ test-vm: ## two real machines under qemu, with systemd and NFS: JSON=1, ARGS="-k
 	@$(PY)/python -m tests.vm $(if $(JSON),--json) $(ARGS)
 
 test-browser: ## the console in Debian's Chromium; pictures of every page in .cache/console
-	@scripts/setup.sh test
-	@[ -x /usr/bin/chromium ] || apt-get install -y chromium
+	@scripts/setup.sh browser
 	$(PY)/pytest -m long tests/browser
 
 check: ## linters, types, layers, formatting

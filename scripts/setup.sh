@@ -1,10 +1,10 @@
 #!/bin/bash
 # Makes this checkout ready: Debian packages, Python environment in .venv, Rust build in release mode.
 #
-#   scripts/setup.sh [build|lab|test|vm|check|bench|kine]
+#   scripts/setup.sh [build|lab|test|browser|vm|check|bench|kine]
 #
 # build: what `twofold` itself needs. lab: also what running nodes on this machine needs (root, FUSE).
-# test: also the applications that the tests run on a replicated directory. vm: also qemu and what makes its images. check: also the linters. bench, kine: also the programs that are compared or tortured.
+# test: also the applications that the tests run on a replicated directory. browser: also a browser. vm: also qemu and what makes its images. check: also the linters. bench, kine: also the programs that are compared or tortured.
 #
 # It looks at everything first and says at once what is missing; only then it changes something. When all is
 # there it ends in well under three seconds: each step leaves a stamp in .venv/stamps and is skipped while
@@ -105,6 +105,10 @@ list_missing() {
         need mariadb-server has mariadbd
         need etcd-server has etcd
         need stress-ng has stress-ng
+    fi
+    if [ "$purpose" = browser ]; then
+        need chromium has chromium
+        need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
     fi
     if [ "$purpose" = bench ]; then
         need fio has fio
@@ -207,7 +211,7 @@ check_machine
 list_missing
 [ "$purpose" != check ] || list_missing_linters
 apt_packages
-if [ "$purpose" = lab ] || [ "$purpose" = test ]; then # the product's own list of requirements, now that a Python is here
+if [ "$purpose" = lab ] || [ "$purpose" = test ] || [ "$purpose" = browser ]; then # the product's own list of requirements, now that a Python is here
     "$(find_python)" src/twofold/requirements.py lab || exit 1
 fi
 python_environment

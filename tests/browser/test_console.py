@@ -92,6 +92,34 @@ def test_an_administrator_swaps_stops_starts_and_sees_a_power_cut(site: Site) ->
     assert site.visit("admin", "the-admin", moves) == {"done": "admin", "errors": []}
 
 
+def test_a_configuration_is_refused_applied_overtaken_and_taken_back(site: Site) -> None:
+    moves = {"another edit of demo": lambda: _another_edit(site)}
+    assert site.visit("configuration", "the-admin", moves) == {
+        "done": "configuration",
+        "errors": [],
+    }
+
+
+def _another_edit(site: Site) -> None:
+    file = "/etc/twofold/modules/demo/module.toml"
+    site.lab.exec("b", ["sed", "-i", "s/for the browser/for the other one/", file])
+    site.cluster.twofold("b", "module", "apply", "demo", "-m", "somebody else")
+
+
+def test_a_module_comes_from_the_library(site: Site) -> None:
+    moves = {"the directory of share": lambda: _make_directory(site)}
+    assert site.visit("library", "the-admin", moves) == {"done": "library", "errors": []}
+
+
+def _make_directory(site: Site) -> None:
+    for node in ("a", "b"):
+        site.lab.exec(node, ["mkdir", "-p", "/srv/share"])
+
+
+def test_users_tokens_and_a_snapshot(site: Site) -> None:
+    assert site.visit("people", "the-admin") == {"done": "people", "errors": []}
+
+
 def test_every_page_is_drawn_in_every_look(site: Site) -> None:
     assert site.visit("pictures", "the-admin") == {"done": "pictures", "errors": []}
 

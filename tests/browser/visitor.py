@@ -31,10 +31,14 @@ PAGES = {
     "module": "/module/demo",
     "log": "/log",
     "configuration": "/configuration",
+    "new-module": "/configuration/new",
+    "new-module-form": "/configuration/new?from=files",
     "cluster": "/cluster",
+    "users": "/users",
 }
 LOOKS = {"light": (1280, 800, "light"), "dark": (1280, 800, "dark"), "phone": (390, 844, "light")}
 SLOW_MS = 45_000
+PASSWORD_OF_NOBODY = "these are five odd words"
 
 
 def await_line(what: str) -> None:
@@ -65,7 +69,7 @@ def press_in_row(page: Page, node: str, name: str) -> None:
 
 
 def admin(page: Page, url: str, folder: Path) -> None:
-    """Swap, stop, start, a power cut, a configuration refused, applied and taken back."""
+    """Swap, stop, start, a power cut and the take-over, the log, who did what."""
     page.goto(f"{url}/module/demo")
     expect_state(page, "a", "PRIM")
     press(page, "Swap sides")
@@ -81,7 +85,6 @@ def admin(page: Page, url: str, folder: Path) -> None:
     expect_state(page, "a", "SECOND")
     expect(page.locator(".tf-badge").first).to_have_text("Protected", timeout=SLOW_MS)
     _power_cut(page, folder)
-    _configuration(page, url)
     page.goto(f"{url}/log?module=demo&text=swap")
     expect(page.locator(".tf-line").first).to_be_visible(timeout=SLOW_MS)
     page.goto(f"{url}/cluster")
@@ -99,28 +102,128 @@ def _power_cut(page: Page, folder: Path) -> None:
     expect_state(page, "a", "PRIM")
 
 
-def _configuration(page: Page, url: str) -> None:
+def _type(page: Page, old: str, new: str) -> None:
+    """Into the editor, as keys: `old` is found in the text and typed over."""
+    text = page.evaluate(_TEXT)
+    assert old in text, text
+    page.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text.replace(old, new, 1))
+
+
+# Only what is in sight is drawn, so the text is asked of the editor itself.
+_TEXT = "document.querySelector('.cm-content').cmTile.view.state.doc.toString()"
+
+
+def _expect_text(page: Page, part: str) -> None:
+    page.wait_for_function(f"({_TEXT}).includes({json.dumps(part)})", timeout=SLOW_MS)
+
+
+def configuration(page: Page, url: str, folder: Path) -> None:
+    """A bad edit is refused at its line, a good one applied, overtaken, compared, taken back."""
     page.goto(f"{url}/configuration?target=demo")
-    editor = page.locator(".tf-editor textarea")
-    expect(editor).to_have_value(containing("[module]"), timeout=SLOW_MS)
-    good = editor.input_value()
-    editor.fill(good.replace("[module]", "[modul]", 1))
+    _expect_text(page, "[module]")
+    _type(page, "[module]", "[modul]")
     press(page, "Apply on all nodes")
     expect(page.locator(".tf-problem.tone-bad").first).to_contain_text("modul", timeout=SLOW_MS)
-    editor.fill(good.replace("for demonstration", "for the browser", 1))
-    press(page, "Show the difference")
-    expect(page.locator(".tf-diff ins")).to_contain_text("for the browser", timeout=SLOW_MS)
+    expect(page.locator(".cm-line.tf-wrong")).to_contain_text("[modul]", timeout=SLOW_MS)
+    page.screenshot(path=folder / "refused.png", full_page=True)
+    _type(page, "[modul]", "[module]")
+    _type(page, "for demonstration", "for the browser")
     press(page, "Apply on all nodes")
+    expect(page.locator(".tf-dialog ins")).to_contain_text("for the browser", timeout=SLOW_MS)
+    page.get_by_label("Why").fill("seen in a browser")
+    page.screenshot(path=folder / "proposed.png")
     press(page, "Apply")
     expect(page.locator(".tf-version")).to_have_count(2, timeout=SLOW_MS)
-    press(page, "Roll back")
+    expect(page.locator(".tf-version").first).to_contain_text("seen in a browser")
+    _overtaken(page, folder)
+    page.locator(".tf-version").last.get_by_role("button", name="Compare").click()
+    expect(page.locator(".tf-dialog .tf-diff")).to_contain_text("for demonstration")
+    press(page, "Close")
+    page.locator(".tf-version").last.get_by_role("button", name="Roll back").click()
     page.locator(".tf-dialog").get_by_role("button", name="Roll back").click()
+    expect(page.locator(".tf-version")).to_have_count(4, timeout=SLOW_MS)
+    _expect_text(page, "for demonstration")
+
+
+def _overtaken(page: Page, folder: Path) -> None:
+    """Somebody applies another text meanwhile: refused in words, and the own text is kept."""
+    await_line("another edit of demo")
+    _type(page, "for the browser", "for a slow typist")
+    press(page, "Apply on all nodes")
+    press(page, "Apply")
+    expect(page.locator(".tf-said")).to_contain_text("changed meanwhile", timeout=SLOW_MS)
+    page.screenshot(path=folder / "overtaken.png", full_page=True)
+    _expect_text(page, "for a slow typist")
+    press(page, "Take the newest, drop mine")
+    _expect_text(page, "for the other one")
     expect(page.locator(".tf-version")).to_have_count(3, timeout=SLOW_MS)
-    expect(editor).to_have_value(containing("for demonstration"), timeout=SLOW_MS)
 
 
-def containing(text: str) -> re.Pattern[str]:
-    return re.compile(re.escape(text))
+def library(page: Page, url: str, folder: Path) -> None:
+    """A module from the library: what is missing is said, then it is added and started."""
+    page.goto(f"{url}/configuration")
+    page.get_by_role("link", name="New module").click()
+    page.get_by_role("link", name="files").click()
+    page.get_by_label("Name", exact=True).fill("share")
+    press(page, "Add it")
+    expect(page.locator(".tf-problem.tone-bad").first).to_be_visible(timeout=SLOW_MS)
+    page.screenshot(path=folder / "new-module-refused.png", full_page=True)
+    page.get_by_label("address", exact=True).fill("10.77.0.101/24")
+    page.get_by_label("directory", exact=True).fill("/srv/share")
+    press(page, "Check on all nodes")
+    expect(page.locator(".tf-problem.tone-bad").first).to_contain_text("/srv/share")
+    await_line("the directory of share")
+    press(page, "Check on all nodes")
+    expect(page.locator(".tf-problem.tone-good")).to_be_visible(timeout=SLOW_MS)
+    press(page, "Preview")
+    expect(page.locator(".tf-dialog .tf-diff")).to_contain_text("10.77.0.101/24")
+    press(page, "Close")
+    press(page, "Add it")
+    expect(page.locator(".tf-card")).to_have_attribute("data-module", "share", timeout=SLOW_MS)
+    expect_state(page, "a", "STOP")
+
+
+def people(page: Page, url: str, folder: Path) -> None:
+    """A user, their role, a token that is shown once and revoked; a snapshot comes as a file."""
+    page.goto(f"{url}/users")
+    press(page, "Add a user")
+    page.locator(".tf-dialog").get_by_label("Name").fill("carol")
+    press(page, "Add")
+    expect(page.locator(".tf-secret")).to_have_text(re.compile(r"^(\w{4}-){4}\w{4}$"))
+    press(page, "I have noted it")
+    row = page.locator(".tf-user").filter(has_text="carol")
+    expect(row).to_contain_text("monitor", timeout=SLOW_MS)
+    row.get_by_role("button", name="Make control").click()
+    expect(row).to_contain_text("control", timeout=SLOW_MS)
+    press(page, "New token")
+    page.get_by_label("What it is for").fill("prometheus")
+    press(page, "Make it")
+    expect(page.locator(".tf-secret")).to_have_text(re.compile("^tf_"))
+    token = page.locator(".tf-secret").inner_text()
+    press(page, "I have noted it")
+    assert _status(page, f"{url}/api/v1/modules", token) == 200
+    page.locator(".tf-token").first.get_by_role("button", name="Revoke").click()
+    page.locator(".tf-dialog").get_by_role("button", name="Revoke").click()
+    expect(page.locator(".tf-token")).to_have_count(0, timeout=SLOW_MS)
+    assert _status(page, f"{url}/api/v1/modules", token) == 401
+    expect(page.locator("body")).to_contain_text("token_remove", timeout=SLOW_MS)
+    page.goto(f"{url}/cluster")
+    with page.expect_download(timeout=90_000) as download:
+        page.get_by_role("link", name="Make and download a snapshot").click()
+    assert download.value.suggested_filename.endswith(".tar.gz")
+    download.value.save_as(folder / "snapshot.tar.gz")
+
+
+def _status(page: Page, address: str, token: str) -> int:
+    """Of a program with the token: without the browser's cookie."""
+    playwright = page.context.browser
+    assert playwright is not None
+    other = playwright.new_context(ignore_https_errors=True)
+    answer = other.request.get(address, headers={"authorization": f"Bearer {token}"})
+    other.close()
+    return answer.status
 
 
 def control(page: Page, url: str, folder: Path) -> None:
@@ -130,6 +233,9 @@ def control(page: Page, url: str, folder: Path) -> None:
     expect(page.get_by_role("button", name="Force primary")).to_have_count(0)
     expect(page.get_by_role("link", name="Configuration")).to_have_count(0)
     page.goto(f"{url}/cluster")
+    expect(page.locator("body")).not_to_contain_text("Snapshot")
+    page.goto(f"{url}/users")
+    expect(page.get_by_role("button", name="Change my password")).to_be_visible(timeout=SLOW_MS)
     expect(page.locator("body")).not_to_contain_text("Add a user")
 
 
@@ -139,9 +245,27 @@ def monitor(page: Page, url: str, folder: Path) -> None:
     expect_state(page, "a", "PRIM")
     expect(page.locator(".tf-actions")).to_have_count(0)
     expect(page.locator(".tf-button")).to_have_count(0)
-    page.goto(f"{url}/configuration")
-    expect(page.locator("body")).to_contain_text("for administrators", timeout=SLOW_MS)
-    expect(page.locator(".tf-editor")).to_have_count(0)
+    for path in ("configuration", "configuration?target=demo", "configuration/new?from=files"):
+        page.goto(f"{url}/{path}")
+        expect(page.locator("body")).to_contain_text("for administrators", timeout=SLOW_MS)
+        expect(page.locator(".cm-editor, .tf-button")).to_have_count(0)
+    _may_not_act(page, url)
+
+
+def _may_not_act(page: Page, url: str) -> None:
+    """The same session past the pages, with the secret that its requests need."""
+    me = page.request.get(f"{url}/api/v1/me").json()
+    headers = {"x-csrf-token": me["csrf"], "origin": url}
+    api = f"{url}/api/v1"
+    mallory = {"name": "mallory", "role": "admin", "password": PASSWORD_OF_NOBODY}
+    refused = [
+        page.request.post(f"{api}/modules/demo/actions/stop", data={}, headers=headers),
+        page.request.post(f"{api}/users", data=mallory, headers=headers),
+        page.request.get(f"{api}/users"),
+        page.request.get(f"{api}/audit"),
+        page.request.get(f"{api}/modules/demo/files"),
+    ]
+    assert [r.status for r in refused] == [403] * len(refused), [r.status for r in refused]
 
 
 def pictures(page: Page, url: str, folder: Path) -> None:
@@ -158,7 +282,15 @@ def pictures(page: Page, url: str, folder: Path) -> None:
             assert wide <= 1, f"{name} in {look} is {wide} pixels too wide"
 
 
-STORIES = {"admin": admin, "control": control, "monitor": monitor, "pictures": pictures}
+STORIES = {
+    "admin": admin,
+    "configuration": configuration,
+    "library": library,
+    "people": people,
+    "control": control,
+    "monitor": monitor,
+    "pictures": pictures,
+}
 
 
 def main(story: str, url: str, user: str, password: str, folder: Path) -> None:

@@ -285,6 +285,11 @@ class Commands:
                 or not view.peer.digest
                 or view.peer.digest == driver.digest,
             },
+            "arbitration": {
+                "kind": view.settings.arbitration,
+                "heard": view.arbiter_heard,
+                "text": view.arbiter_text,
+            },
             "failovers": view.failovers,
             "switched": running.switches.data(),
             "pending_configuration": running.pending is not None,

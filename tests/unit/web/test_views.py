@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from twofold.web.console import drawing
 from twofold.web.console.views import cluster, words
 from twofold.web.console.views.card import Card, card
 from twofold.web.console.views.charts import SPAN_S, bands, charts
-from twofold.web.console.views.configuration import diff_lines, opinion
+from twofold.web.console.views.configuration import diff_lines, fields, opinion
 from twofold.web.console.views.log import Filter, lines
 from twofold.web.history import Change, History
 from twofold.web.watch import NodeSeen, Object, Snapshot
@@ -138,15 +137,30 @@ def test_states_are_bands_of_time() -> None:
     ]
 
 
-def test_the_cluster_names_a_silent_network_and_files_that_differ() -> None:
+def test_the_cluster_names_a_silent_network() -> None:
     peer = {"node": "b", "heard": True, "networks": {"lan": False}}
     seen = snapshot(module_object("a", "PRIM", peer=peer), module_object("b", "SECOND"))
     assert cluster.networks(seen)[0].heard == (("a hears b", False), ("b hears a", True))
-    assert cluster.drift(seen) == ()
-    changed = {**cluster_state("b"), "digests": {"cluster.toml": "2"}}
-    other = replace(seen, nodes=(seen.nodes[0], replace(seen.nodes[1], cluster=changed)))
-    assert cluster.drift(other) == ("cluster.toml",)
     assert cluster.nodes(seen, 9010)[1].console == "https://10.77.0.2:9010"
+
+
+def test_who_rules_is_told_with_how_it_is_now() -> None:
+    lost = {"kind": "witness", "heard": False, "text": "w1 did not answer in time"}
+    well = {"kind": "witness", "heard": True, "text": "it answers"}
+    seen = snapshot(
+        module_object("a", "PRIM", arbitration=well), module_object("b", "SECOND", arbitration=lost)
+    )
+    good, bad = cluster.rulings(seen)
+    assert (good.heard, good.text) == (True, "seen from a: can rule")
+    assert (bad.heard, "w1 did not answer" in bad.text) == (False, True)
+    nobody = {"kind": "none", "heard": None, "text": ""}
+    both = [module_object(n, "PRIM", arbitration=nobody) for n in "ab"]
+    assert [r.who for r in cluster.rulings(snapshot(*both))] == ["nobody"]
+    answer = {"witnesses": [{"name": "w1", "kind": "twofold", "address": "x:1"}], "ping": ["y"]}
+    assert [(a.name, a.kind) for a in cluster.arbiters(answer)] == [
+        ("w1", "witness"),
+        ("y", "ping address"),
+    ]
 
 
 def test_a_consequence_is_told_as_things_are() -> None:
@@ -160,11 +174,26 @@ def test_a_consequence_is_told_as_things_are() -> None:
 
 
 def test_a_change_is_told_before_it_is_applied() -> None:
-    answer: dict[str, Any] = {"problems": [], "effects": [{"node": "a", "text": "x (at once)"}]}
-    assert opinion(answer).effects == ("a: x (at once)",)
-    assert not opinion({"problems": ["line 3: no"]}).good
+    effects = [
+        {"node": n, "key": "k", "when": w, "text": x}
+        for n in "ab"
+        for w, x in (("next_start", "y"), ("now", "x"))
+    ]
+    answer: dict[str, Any] = {"problems": ["module.toml line 3, column 1: no"], "effects": effects}
+    found = opinion(answer)
+    assert [texts for _, texts in found.effects] == [("x",), ("y",)]  # once, the soonest first
+    assert not found.good
+    assert (found.problems[0].line, found.problems[0].text) == (3, "no")
     kinds = [k for k, _ in diff_lines([{"lines": "--- a\n+++ b\n-old\n+new\n same\n"}])]
-    assert kinds == ["same", "same", "removed", "added", "same"]
+    assert kinds == ["head", "removed", "added", "same"]
+
+
+def test_a_module_of_the_library_is_a_form_that_asks_first_for_what_must_be_given() -> None:
+    found = fields({"port": ("80", "where"), "address": (None, "the address")})
+    assert [(f.name, f.value, f.needed) for f in found] == [
+        ("address", "", True),
+        ("port", "80", False),
+    ]
 
 
 def test_quantities_are_for_people() -> None:

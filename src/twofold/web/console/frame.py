@@ -27,6 +27,7 @@ PAGES = (
     ("/log", "Log", "monitor"),
     ("/configuration", "Configuration", "admin"),
     ("/cluster", "Cluster", "monitor"),
+    ("/users", "Users", "monitor"),
 )
 
 

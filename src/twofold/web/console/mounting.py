@@ -5,9 +5,21 @@ from __future__ import annotations
 from fastapi import FastAPI
 from nicegui import ui
 
-from twofold.web.console import cluster_page, configuration_page, pages
+from twofold.web.console import (
+    cluster_page,
+    configuration_page,
+    library_page,
+    pages,
+    users_page,
+)
 
-PAGES = (pages, configuration_page, cluster_page)  # importing them registers them
+PAGES = (
+    pages,
+    configuration_page,
+    library_page,
+    cluster_page,
+    users_page,
+)  # importing them registers them
 
 
 def add_console(app: FastAPI) -> None:

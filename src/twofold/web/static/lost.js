@@ -15,8 +15,15 @@
       box.appendChild(link);
     });
   }
+  // The editor's colours are chosen by the server.
+  function tell(theme) { if (window.emitEvent) window.emitEvent("twofold-theme", theme); }
+  var told = false;
   var since = 0;
   setInterval(function () {
+    if (!told && window.socket && window.socket.connected) {
+      told = true;
+      tell(document.documentElement.dataset.theme);
+    }
     var gone = !!window.socket && !window.socket.connected;
     since = gone ? since + 1 : 0;
     draw(since >= 3);
@@ -26,6 +33,7 @@
     var root = document.documentElement;
     var theme = root.dataset.theme === "dark" ? "light" : "dark";
     root.dataset.theme = theme;
+    tell(theme);
     try { localStorage.setItem("twofold-theme", theme); } catch (e) { /* it lasts for this page */ }
   });
 })();

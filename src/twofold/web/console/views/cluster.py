@@ -70,15 +70,62 @@ def networks(snapshot: Snapshot) -> tuple[NetworkRow, ...]:
     return tuple(rows)
 
 
-def drift(snapshot: Snapshot) -> tuple[str, ...]:
-    """Files that are not equal on the nodes that answer."""
-    digests: list[dict[str, str]] = [
-        n.cluster.get("digests") or {} for n in snapshot.nodes if n.reachable
+@dataclass(frozen=True)
+class Arbiter:
+    """Somebody who may rule."""
+
+    name: str
+    kind: str
+    address: str
+
+
+_KINDS = {"twofold": "witness", "etcd": "etcd"}
+_RULED_BY = {"none": "nobody", "ping": "a ping address", "witness": "the witness"}
+
+
+def arbiters(answer: Object) -> tuple[Arbiter, ...]:
+    """Of the answer to `cluster_arbitration`."""
+    witnesses: list[dict[str, Any]] = answer.get("witnesses") or []
+    found = [
+        Arbiter(
+            str(w.get("name") or "witness"),
+            _KINDS.get(str(w.get("kind")), "witness"),
+            str(w.get("address") or ", ".join(w.get("endpoints") or ())),
+        )
+        for w in witnesses
     ]
-    if len(digests) < 2:
-        return ()
-    files = sorted({f for d in digests for f in d})
-    return tuple(f for f in files if len({d.get(f) for d in digests}) > 1)
+    pinged = [Arbiter(str(ip), "ping address", str(ip)) for ip in answer.get("ping") or ()]
+    return tuple(found + pinged)
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a module's node says of its arbiter."""
+
+    module: str
+    who: str
+    heard: bool | None
+    text: str
+
+
+def rulings(snapshot: Snapshot) -> tuple[Ruling, ...]:
+    """For each module, each node's look at who rules for it."""
+    rows: list[Ruling] = []
+    for module in snapshot.module_names():
+        for seen, found in snapshot.objects(module):
+            ruled: Object = (found or {}).get("arbitration") or {}
+            if not ruled:
+                continue
+            kind, heard = str(ruled.get("kind")), ruled.get("heard")
+            if kind == "none":
+                rows.append(Ruling(module, "nobody", None, "both nodes may go on alone in a cut"))
+                break
+            can = {True: "can rule", False: "cannot rule", None: "not looked at yet"}[heard]
+            text = f"seen from {seen.node}: {can}"
+            if heard is False and ruled.get("text"):
+                text += f" ({ruled['text']}); nobody would serve after a cut"
+            rows.append(Ruling(module, _RULED_BY.get(kind, kind), heard, text))
+    return tuple(rows)
 
 
 @dataclass(frozen=True)
