@@ -87,7 +87,7 @@ def admin(page: Page, url: str, folder: Path) -> None:
     _power_cut(page, folder)
     page.goto(f"{url}/log?module=demo&text=swap")
     expect(page.locator(".tf-line").first).to_be_visible(timeout=SLOW_MS)
-    page.goto(f"{url}/cluster")
+    page.goto(f"{url}/users")
     expect(page.locator("body")).to_contain_text("swap demo", timeout=SLOW_MS)
 
 
@@ -208,7 +208,7 @@ def people(page: Page, url: str, folder: Path) -> None:
     page.locator(".tf-dialog").get_by_role("button", name="Revoke").click()
     expect(page.locator(".tf-token")).to_have_count(0, timeout=SLOW_MS)
     assert _status(page, f"{url}/api/v1/modules", token) == 401
-    expect(page.locator("body")).to_contain_text("token_remove", timeout=SLOW_MS)
+    expect(page.locator("body")).to_contain_text("token remove", timeout=SLOW_MS)
     page.goto(f"{url}/cluster")
     with page.expect_download(timeout=90_000) as download:
         page.get_by_role("link", name="Make and download a snapshot").click()

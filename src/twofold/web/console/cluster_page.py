@@ -1,4 +1,4 @@
-"""Cluster: nodes, networks, who rules when the nodes lose each other; snapshot and audit."""
+"""Cluster: nodes, networks, who rules when the nodes lose each other; the snapshot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from nicegui import ui
 
 from twofold.errors import TwofoldError
 from twofold.web.console import drawing
-from twofold.web.console.audit_panel import audit_panel
 from twofold.web.console.frame import Frame
 from twofold.web.console.views import cluster as views
 from twofold.web.settings import PORT
@@ -26,7 +25,6 @@ def cluster(request: Request) -> None:
     _arbitration(frame)
     if frame.may("admin"):
         _snapshot()
-        audit_panel(frame)
 
 
 def _panel(title: str, draw: Any, frame: Frame) -> None:

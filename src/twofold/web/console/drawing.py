@@ -151,7 +151,10 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]], empty: str = "") 
     head = "".join(f"<th>{escape(h)}</th>" for h in heads)
     body = "".join(
         "<tr>"
-        + "".join(f'<td data-head="{escape(h)}">{c}</td>' for h, c in zip(heads, row, strict=True))
+        + "".join(
+            f'<td data-head="{escape(h)}"><div>{c}</div></td>'
+            for h, c in zip(heads, row, strict=True)
+        )
         + "</tr>"
         for row in rows
     )

@@ -220,11 +220,10 @@ class Users(_People):
             since = views.day(float(user["password_at"]))
             ui.html(
                 f"<b>{escape(name)}</b> <span>{escape(str(user['role']))}</span> "
-                f"<small>password of {since}</small>",
+                f"<small>password of {since}{', that is you' if own else ''}</small>",
                 sanitize=False,
             )
-            if own:
-                ui.html('<small class="tf-quiet">that is you</small>', sanitize=False)
+            if own:  # above, with what one may do oneself
                 return
             for role in ROLES:
                 if role != user["role"]:

@@ -148,7 +148,8 @@ def audit(records: Iterable[Object], now: float) -> tuple[AuditRow, ...]:
             str(r["node"]),
             str(r["who"]),
             f"{r['source']} ({r['via']})",
-            f"{r['command']} {r['module']}".strip() + (f" on {r['nodes']}" if r["nodes"] else ""),
+            f"{str(r['command']).replace('_', ' ')} {r['module']}".strip()
+            + (f" on {r['nodes']}" if r["nodes"] else ""),
             str(r["result"]) + (f": {r['detail']}" if r["detail"] else ""),
             r["result"] == "accepted",
         )
