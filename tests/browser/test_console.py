@@ -116,7 +116,7 @@ def _make_directory(site: Site) -> None:
         site.lab.exec(node, ["mkdir", "-p", "/srv/share"])
 
 
-def test_users_tokens_and_a_snapshot(site: Site) -> None:
+def test_users_and_tokens(site: Site) -> None:
     assert site.visit("people", "the-admin") == {"done": "people", "errors": []}
 
 

@@ -186,7 +186,7 @@ def library(page: Page, url: str, folder: Path) -> None:
 
 
 def people(page: Page, url: str, folder: Path) -> None:
-    """A user, their role, a token that is shown once and revoked; a snapshot comes as a file."""
+    """A user, their role, a token that is shown once and revoked."""
     page.goto(f"{url}/users")
     press(page, "Add a user")
     page.locator(".tf-dialog").get_by_label("Name").fill("carol")
@@ -209,11 +209,6 @@ def people(page: Page, url: str, folder: Path) -> None:
     expect(page.locator(".tf-token")).to_have_count(0, timeout=SLOW_MS)
     assert _status(page, f"{url}/api/v1/modules", token) == 401
     expect(page.locator("body")).to_contain_text("token remove", timeout=SLOW_MS)
-    page.goto(f"{url}/cluster")
-    with page.expect_download(timeout=90_000) as download:
-        page.get_by_role("link", name="Make and download a snapshot").click()
-    assert download.value.suggested_filename.endswith(".tar.gz")
-    download.value.save_as(folder / "snapshot.tar.gz")
 
 
 def _status(page: Page, address: str, token: str) -> int:
@@ -233,7 +228,7 @@ def control(page: Page, url: str, folder: Path) -> None:
     expect(page.get_by_role("button", name="Force primary")).to_have_count(0)
     expect(page.get_by_role("link", name="Configuration")).to_have_count(0)
     page.goto(f"{url}/cluster")
-    expect(page.locator("body")).not_to_contain_text("Snapshot")
+    expect(page.locator("body")).to_contain_text("When the nodes lose each other")
     page.goto(f"{url}/users")
     expect(page.get_by_role("button", name="Change my password")).to_be_visible(timeout=SLOW_MS)
     expect(page.locator("body")).not_to_contain_text("Add a user")

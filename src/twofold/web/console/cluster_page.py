@@ -1,4 +1,4 @@
-"""Cluster: nodes, networks, who rules when the nodes lose each other; the snapshot."""
+"""Cluster: nodes, networks, who rules when the nodes lose each other."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ def cluster(request: Request) -> None:
     _panel("Nodes", lambda: _nodes(frame), frame)
     _panel("Networks", lambda: _networks(frame), frame)
     _arbitration(frame)
-    if frame.may("admin"):
-        _snapshot()
 
 
 def _panel(title: str, draw: Any, frame: Frame) -> None:
@@ -98,14 +96,3 @@ def _ruling(arbiters: tuple[views.Arbiter, ...], rulings: tuple[views.Ruling, ..
         for r in rulings
     ]
     return known + drawing.table(("Module", "Ruled by", "Now"), rows)
-
-
-def _snapshot() -> None:
-    with ui.element("section").classes("tf-panel"):
-        ui.html(
-            "<h2>Snapshot</h2><p>What somebody who helps needs, from all nodes, in one file. "
-            "Secrets are removed, and the file says which. It takes up to a minute.</p>"
-            '<div class="tf-row"><a class="tf-download" href="/api/v1/snapshot" download>'
-            "Make and download a snapshot</a></div>",
-            sanitize=False,
-        )
