@@ -141,6 +141,10 @@ class Pair:
         self.epoch = 0
         self.a = Engine(home, "a", "b", ends, **options)
         self.b = Engine(home, "b", "a", (ends[1], ends[0]), **options)
+        self.issue_keys()
+
+    def issue_keys(self) -> None:
+        """New keys for both, of an authority of their own."""
         authority = pki.create_authority(CLUSTER)
         for engine in (self.a, self.b):
             key = pki.create_key()

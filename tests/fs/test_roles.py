@@ -374,3 +374,16 @@ def test_who_hands_over_to_stop_keeps_its_whole_copy(pair: Pair) -> None:
     pair.a.command("become_secondary", epoch=pair.epoch)  # asked for after all
     pair.in_sync(pair.b)
     assert (pair.a.raw / "file").read_text() == "newer"
+
+
+def test_a_primary_shows_the_certificate_that_is_on_disk_now(pair: Pair) -> None:
+    """It serves for months; certificates are renewed under it, and the old one runs out."""
+    pair.start()
+    pair.b.kill()
+    pair.a.wait_status(link="down")
+    pair.a.command("continue_alone", epoch=pair.next_epoch())
+    pair.issue_keys()
+    pair.b.start()
+    pair.b.command("become_secondary", epoch=pair.epoch)
+    pair.in_sync(pair.a)
+    same(pair)

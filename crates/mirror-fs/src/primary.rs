@@ -28,12 +28,12 @@ const PING_EVERY: Duration = Duration::from_millis(400);
 
 /// Listens on every address until the process ends.
 pub fn listen(engine: &Arc<Engine>) -> Result<(), String> {
-    let config = tls::server_config(&engine.config.tls, engine.config.flow_encryption)
-        .map_err(|e| e.to_string())?;
+    // Said now rather than at the first connection.
+    server_config(engine)?;
     for address in &engine.config.listen {
         let listener = TcpListener::bind(address)
             .map_err(|e| format!("cannot listen for the peer on {address}: {e}"))?;
-        let (engine, config) = (engine.clone(), config.clone());
+        let engine = engine.clone();
         spawn("listen", move || {
             for stream in listener.incoming() {
                 let accepted = effect::at(Effect::Accept).map_err(std::io::Error::from);
@@ -42,9 +42,9 @@ pub fn listen(engine: &Arc<Engine>) -> Result<(), String> {
                     std::thread::sleep(PING_EVERY);
                     continue;
                 };
-                let (engine, config) = (engine.clone(), config.clone());
+                let engine = engine.clone();
                 spawn("primary", move || {
-                    if let Err(reason) = serve(&engine, stream, config) {
+                    if let Err(reason) = serve(&engine, stream) {
                         say_once(&engine, reason);
                     }
                 });
@@ -70,10 +70,13 @@ fn say_once(engine: &Engine, reason: String) {
     }
 }
 
-fn serve(
-    engine: &Arc<Engine>, stream: TcpStream, config: Arc<rustls::ServerConfig>,
-) -> Result<(), String> {
-    let tls = ServerConnection::new(config).map_err(|e| e.to_string())?;
+/// Read for each connection: a primary serves for months, and its certificate is renewed meanwhile.
+fn server_config(engine: &Engine) -> Result<Arc<rustls::ServerConfig>, String> {
+    tls::server_config(&engine.config.tls, engine.config.flow_encryption).map_err(|e| e.to_string())
+}
+
+fn serve(engine: &Arc<Engine>, stream: TcpStream) -> Result<(), String> {
+    let tls = ServerConnection::new(server_config(engine)?).map_err(|e| e.to_string())?;
     let conn = Conn::handshake(stream, tls.into(), HANDSHAKE_LIMIT)
         .map_err(|e| format!("a connection was refused: {e}"))?;
     let expected = engine.config.certificate_name(&engine.config.peer);
