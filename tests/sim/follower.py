@@ -125,7 +125,8 @@ class Follower:
     def _hello(self) -> Hello:
         g = self.engine.generation
         whole = not g.sync_target
-        may_resume = self.session != 0 and whole and not g.outdated
+        sound = whole and self.engine.trusted and not g.outdated
+        may_resume = self.session != 0 and sound
         resume = (self.session, self.applied) if may_resume else None
         return Hello(g, self.engine.trusted and whole, resume)
 

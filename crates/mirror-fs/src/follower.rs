@@ -208,7 +208,9 @@ impl Follower {
         let standing = engine.standing.lock().clone();
         let generation = (*standing.generation).clone();
         let whole = !generation.sync_target;
-        let may_resume = session.number != 0 && whole && !generation.outdated;
+        // A disk that failed may have refused the mark as well: such a copy must not go on.
+        let sound = whole && standing.trusted && !generation.outdated;
+        let may_resume = session.number != 0 && sound;
         Hello {
             cluster: engine.config.cluster.clone(),
             module: engine.config.module.clone(),
