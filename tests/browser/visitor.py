@@ -112,7 +112,11 @@ def _type(page: Page, old: str, new: str) -> None:
 
 
 # Only what is in sight is drawn, so the text is asked of the editor itself.
-_TEXT = "document.querySelector('.cm-content').cmTile.view.state.doc.toString()"
+_TEXT = (
+    "((c) => { const at = c && (c.cmTile || c.cmView);"
+    " return at && at.view ? at.view.state.doc.toString() : ''; })"
+    "(document.querySelector('.cm-content'))"
+)
 
 
 def _expect_text(page: Page, part: str) -> None:

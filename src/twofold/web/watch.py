@@ -106,7 +106,8 @@ class Watch:
         return True
 
     async def look_again(self) -> None:
-        """Right after a command: its effect is to be seen at once."""
+        """Right after a command: its effect is to be seen at once, a new module too."""
+        await self._look_at_cluster()
         for node in self.snapshot.nodes:
             await self._look_at(node.node)
 

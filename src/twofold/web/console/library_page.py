@@ -145,4 +145,5 @@ class NewModule:
     async def _add(self) -> None:
         if await self._ask(dry_run=False):
             name = quote(str(self._name.value or "").strip())
+            await self._frame.services.watch.look_again()  # its page is asked for next
             ui.navigate.to(f"/module/{name}")
