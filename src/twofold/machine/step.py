@@ -169,8 +169,7 @@ def _hear(view: View, report: Report) -> View:
     """Whoever hears the peer decides with it, not against it: what was won is not used any more."""
     alone_epoch = report.epoch if report.state is State.ALONE else report.going_alone
     alone_epoch = max(alone_epoch, report.alone_epoch)
-    # A PRIM acknowledges nothing that its secondary has not got, whatever it wrote alone before.
-    synced_epoch = report.epoch if report.state is State.PRIM else 0
+    synced_epoch = report.epoch if _in_step_with_prim(view, report) else 0
     return replace(
         view,
         synced_epoch=max(view.synced_epoch, synced_epoch),
@@ -186,6 +185,22 @@ def _hear(view: View, report: Report) -> View:
         no_ruling=False,
         no_ruling_said=False,
         undecided=False,
+    )
+
+
+def _in_step_with_prim(view: View, report: Report) -> bool:
+    """A PRIM acknowledges nothing that its secondary has not got, whatever it wrote alone before.
+
+    One that lost its secondary at the very end of a resync is PRIM too, and waits, because the
+    secondary may have everything. Whether it has is seen here only, by the generation.
+    """
+    mine = view.engine.generation if view.engine else None
+    theirs = report.generation
+    return (
+        report.state is State.PRIM
+        and mine is not None
+        and theirs is not None
+        and mine.current == theirs.current
     )
 
 

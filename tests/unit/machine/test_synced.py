@@ -5,21 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from twofold.machine.events import EngineChanged, PeerHeard
-from twofold.machine.model import Engine, Report, State, View, copy_current
+from twofold.machine.model import Engine, Generation, Report, State, View, copy_current
 from twofold.machine.step import absorb
 
-LINKED = Engine(role="secondary", link_up=True, up_to_date=True)
+SAME = Generation(current="0000000000000007", epoch=7)
+LINKED = Engine(role="secondary", link_up=True, up_to_date=True, generation=SAME)
 BEFORE = replace(
     View(state=State.SECOND, peer_alone_epoch=1, synced_epoch=1),
     engine=replace(LINKED, link_up=False),
 )
 
 
+def prim(epoch: int, generation: Generation | None = SAME) -> Report:
+    """A PRIM that has served alone in this epoch."""
+    return Report(state=State.PRIM, epoch=epoch, alone_epoch=epoch, generation=generation)
+
+
 def test_the_engine_may_be_in_step_before_the_heartbeat_says_what_happened() -> None:
     view = absorb(BEFORE, EngineChanged(LINKED), 10.0)
     view = absorb(view, PeerHeard(Report(state=State.ALONE, epoch=7, alone_epoch=7)), 10.1)
     assert not copy_current(view), "the primary went on alone, and has not said yet that it ended"
-    view = absorb(view, PeerHeard(Report(state=State.PRIM, epoch=7, alone_epoch=7)), 10.2)
+    view = absorb(view, PeerHeard(prim(7)), 10.2)
     assert copy_current(view)
 
 
@@ -27,5 +33,14 @@ def test_one_that_was_stopped_is_behind_until_its_primary_is_in_step_again() -> 
     view = replace(BEFORE, peer_alone_epoch=3)
     view = absorb(view, PeerHeard(Report(state=State.PRIM, epoch=2)), 10.0)
     assert not copy_current(view)
-    view = absorb(view, PeerHeard(Report(state=State.PRIM, epoch=3, alone_epoch=3)), 10.2)
+    view = absorb(view, PeerHeard(prim(3)), 10.2)
     assert copy_current(view)
+
+
+def test_a_prim_that_waits_for_a_second_that_never_got_the_copy_proves_nothing() -> None:
+    """It lost this node at the very end of a resync, of which nothing had arrived here."""
+    newer = Generation(current="0000000000000008", epoch=8)
+    for generation in (newer, None):
+        view = replace(BEFORE, peer_alone_epoch=8)
+        view = absorb(view, PeerHeard(prim(8, generation)), 10.0)
+        assert not copy_current(view)
