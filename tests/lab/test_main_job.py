@@ -68,6 +68,7 @@ def test_power_cuts_lose_no_row() -> None:
     nothing_left(name)
 
 
+@pytest.mark.long  # a minute, and the suite above has the same cuts without the cables
 @pytest.mark.skipif(bool(requirements.lab_lacks("xfs")), reason="no mkfs.xfs")
 def test_cables_and_the_loss_of_both_nodes_lose_no_row_on_xfs() -> None:
     name = f"x{os.getpid()}"
