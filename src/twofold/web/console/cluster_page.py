@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import Request
 from nicegui import ui
 
-from twofold.errors import TwofoldError
 from twofold.web.console import drawing
 from twofold.web.console.frame import Frame
 from twofold.web.console.views import cluster as views
@@ -63,21 +62,14 @@ def _networks(frame: Frame) -> str:
 
 def _arbitration(frame: Frame) -> None:
     """Who rules; what is configured is asked, how it is stands in the modules."""
+
+    async def ask() -> str:
+        answer = await frame.services.act(frame.who, "cluster_arbitration")
+        return _ruling(views.arbiters(answer), views.rulings(frame.services.watch.now()))
+
     with ui.element("section").classes("tf-panel"):
         ui.html("<h2>When the nodes lose each other</h2>", sanitize=False)
-        shown = ui.html('<p class="tf-quiet">Asking …</p>', sanitize=False)
-
-    async def look() -> None:
-        try:
-            answer = await frame.services.act(frame.who, "cluster_arbitration")
-        except TwofoldError:  # told at the top of the page already
-            return
-        text = _ruling(views.arbiters(answer), views.rulings(frame.services.watch.now()))
-        if text != shown.content:
-            shown.set_content(text)
-
-    ui.timer(0.05, look, once=True)
-    ui.timer(ARBITRATION_EVERY_S, look)
+        frame.asked(ask, ARBITRATION_EVERY_S)
 
 
 def _ruling(arbiters: tuple[views.Arbiter, ...], rulings: tuple[views.Ruling, ...]) -> str:

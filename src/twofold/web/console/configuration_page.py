@@ -12,7 +12,6 @@ from urllib.parse import quote
 from fastapi import Request
 from nicegui import ui
 
-from twofold.errors import TwofoldError
 from twofold.web.console.editing import CLUSTER, Editor
 from twofold.web.console.frame import Frame
 from twofold.web.watch import Object
@@ -48,19 +47,11 @@ async def configuration(request: Request) -> None:
 
 def _drift(frame: Frame) -> None:
     """What is not the version that was applied, on any node; asked while the page is open."""
-    told = ui.html("", sanitize=False)
 
-    async def look() -> None:
-        try:
-            answer = await frame.services.act(frame.who, "config_drift")
-        except TwofoldError:  # told at the top of the page already
-            return
-        text = drift_html(answer)
-        if text != told.content:
-            told.set_content(text)
+    async def ask() -> str:
+        return drift_html(await frame.services.act(frame.who, "config_drift"))
 
-    ui.timer(0.05, look, once=True)
-    ui.timer(DRIFT_EVERY_S, look)
+    frame.asked(ask, DRIFT_EVERY_S, first="")
 
 
 def drift_html(answer: Object) -> str:

@@ -1,27 +1,32 @@
 """What every page has: the bar, who is logged in, what is wrong with this node, the live look.
 
 `Frame.live(draw)` shows text that is made anew whenever the shared look has changed, and only then
-is anything sent. When the session ends, the page goes to the login. When this node itself dies,
-the page says on which addresses to go on: that list is in the page from the beginning.
+is anything sent; `Frame.asked(ask)` shows what the nodes are asked for while the page is open. When
+the session ends, the page goes to the login. When this node itself dies, the page says on which
+addresses to go on: that list is in the page from the beginning.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from html import escape
+from typing import Any
 
 from fastapi import Request
 from nicegui import ui
 
+from twofold.errors import TwofoldError
 from twofold.web.guard import SERVICES_KEY, who_of
 from twofold.web.overview import consoles
 from twofold.web.services import Services
 from twofold.web.sessions import Who
 from twofold.web.settings import PORT
+from twofold.web.watch import Object
 from twofold.wire.roles import rank
 
 EVERY_S = 1.0
+ASKING = '<p class="tf-quiet">Asking …</p>'
 PAGES = (
     ("/", "Overview", "monitor"),
     ("/log", "Log", "monitor"),
@@ -58,6 +63,30 @@ class Frame:
         shown = ui.html(text, sanitize=False)
         self._drawings.append((shown, draw, text))
         return shown
+
+    def asked(self, ask: Callable[[], Awaitable[str]], every_s: float, first: str = ASKING) -> None:
+        """HTML that the nodes are asked for: at once, and every `every_s` while the page is open.
+
+        A node that does not answer is told at the top of the page; what was drawn before stays.
+        """
+        shown = ui.html(first, sanitize=False)
+
+        async def look() -> None:
+            try:
+                text = await ask()
+            except TwofoldError:
+                return
+            if text != shown.content:
+                shown.set_content(text)
+
+        ui.timer(0.05, look, once=True)
+        ui.timer(every_s, look)
+
+    async def records(self, command: str, part: str, **fields: Any) -> list[Object]:
+        """The list `part` of each reachable node's answer, each record with its `node`."""
+        nodes = [n.node for n in self.services.watch.now().nodes if n.reachable]
+        answers = await self.services.ask_all(self.who, nodes, command, **fields)
+        return [{**r, "node": a["node"]} for a in answers for r in a.get(part, ())]
 
     def _refresh(self) -> None:
         person = self.services.people.still(self.who)

@@ -129,25 +129,15 @@ def _timeline(frame: Frame, name: str) -> tuple[tuple[str, tuple[Band, ...]], ..
 
 def _why(frame: Frame, name: str) -> None:
     """The decisions of both nodes; asked while the page is open."""
+
+    async def ask() -> str:
+        found = await frame.records("why", "decisions", module=name, limit=12)
+        found.sort(key=lambda d: float(d["at"]), reverse=True)
+        return _decisions(found[:14])
+
     with ui.element("section").classes("tf-panel"):
         ui.html("<h2>Why</h2>", sanitize=False)
-        shown = ui.html('<p class="tf-quiet">Asking …</p>', sanitize=False)
-
-    async def look() -> None:
-        nodes = [n.node for n in frame.services.watch.now().nodes if n.reachable]
-        try:
-            answers = await frame.services.ask_all(frame.who, nodes, "why", module=name, limit=12)
-        except Exception:  # told at the top of the page already
-            return
-        found: list[Object] = [
-            {**d, "node": a["node"]} for a in answers for d in a.get("decisions", ())
-        ]
-        found.sort(key=lambda d: float(d["at"]), reverse=True)
-        text = _decisions(found[:14])
-        if text != shown.content:
-            shown.set_content(text)
-
-    ui.timer(WHY_EVERY_S, look)
+        frame.asked(ask, WHY_EVERY_S)
 
 
 def _decisions(found: list[Object]) -> str:
