@@ -130,7 +130,7 @@ class Daemon:
     async def _one_membership(self) -> None:
         """Until the cluster's files change, or the daemon ends."""
         self._changed.clear()
-        self._known = _cluster_files(self._where.etc)
+        self._known = cluster_files(self._where.etc)
         tasks: list[asyncio.Task[None]] = []
         try:
             node = load_node(self._where.etc)
@@ -158,7 +158,7 @@ class Daemon:
         await _cancel(waits)
         if self._configuration.keys.replacing:
             return  # a certificate that is not in use yet is no other membership
-        found = _cluster_files(self._where.etc)
+        found = cluster_files(self._where.etc)
         if found not in (self._known, self._refused) and self._usable(found):
             self._changed.set()
 
@@ -241,7 +241,7 @@ class Daemon:
 
     def _use_certificate(self, control: ControlChannel) -> None:
         control.use_new_keys()
-        self._known = _cluster_files(self._where.etc)  # no reason for a new membership
+        self._known = with_new_certificate(self._known, self._where.etc)
 
     def _notifying(
         self, node: NodeConfig, lifecycle: Lifecycle, beats: Heartbeats, control: ControlChannel
@@ -276,7 +276,7 @@ class Daemon:
         """Called when files were written. A change of the cluster itself is taken up by `run`."""
         replacing = self._configuration.keys.replacing
         if self._member is None or (
-            not replacing and _cluster_files(self._where.etc) != self._known
+            not replacing and cluster_files(self._where.etc) != self._known
         ):
             asyncio.get_running_loop().call_later(0.2, self._changed.set)  # the answer goes first
             return
@@ -355,10 +355,15 @@ def _wires(node: NodeConfig) -> tuple[Wire, ...]:
     )
 
 
-def _cluster_files(etc: Path) -> tuple[bytes, ...]:
-    """What a membership is built from; a change of any of it begins a new one."""
+def cluster_files(etc: Path) -> tuple[bytes, ...]:
+    """What a membership is built from, the certificate last; a change of any begins a new one."""
     files = (etc / "cluster.toml", etc / "node.toml", etc / "pki" / "node.crt")
     return tuple(f.read_bytes() if f.is_file() else b"" for f in files)
+
+
+def with_new_certificate(known: tuple[bytes, ...], etc: Path) -> tuple[bytes, ...]:
+    """A new certificate is no reason for a new membership; what else was written meanwhile is."""
+    return (*known[:-1], cluster_files(etc)[-1])
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]] | Sequence[asyncio.Task[None]]) -> None:
