@@ -29,13 +29,13 @@ WAIT, ALONE, PRIM, SECOND = State.WAIT, State.ALONE, State.PRIM, State.SECOND
 BOTH = (ALONE, PRIM)
 
 # Frozen writes would keep the application from ending, so the engine goes before it.
-LET_GO = (
+LET_GO_FOR_GOOD = (
     ReleaseAddress(),
     StopEngine(abort=True),
     StopApplication("primary"),
     StopApplication("both"),
-    EnsureEngine(),
 )
+LET_GO = (*LET_GO_FOR_GOOD, EnsureEngine())
 ASK = (ClaimEpoch(),)
 
 # Of PRIM only: ALONE whose engine waits becomes PRIM first, or it would go on alone at each look
@@ -62,7 +62,7 @@ LOST_SECOND: tuple[Rule, ...] = (
         then=WAIT,
         job=Job.FORCING,
         instead=True,
-        do=LET_GO[:-1],
+        do=LET_GO_FOR_GOOD,
         sets=(n.SWAP_DONE, n.NOT_ALONE),
         severity=Severity.ALARM,
         because="{peer} has served alone in the meantime, so {node} stops serving at once",
