@@ -72,6 +72,10 @@ def _arbitration(frame: Frame) -> None:
         frame.asked(ask, ARBITRATION_EVERY_S)
 
 
+# None: not looked at yet, or nobody rules, which is neither well nor wrong.
+_TONE = {True: "tf-ok", False: "tf-no", None: "tf-quiet"}
+
+
 def _ruling(arbiters: tuple[views.Arbiter, ...], rulings: tuple[views.Ruling, ...]) -> str:
     known = drawing.table(
         ("Arbiter", "Kind", "Address"),
@@ -83,7 +87,7 @@ def _ruling(arbiters: tuple[views.Arbiter, ...], rulings: tuple[views.Ruling, ..
         (
             f"<b>{escape(r.module)}</b>",
             escape(r.who),
-            f'<span class="tf-{"no" if r.heard is False else "ok"}">{escape(r.text)}</span>',
+            f'<span class="{_TONE[r.heard]}">{escape(r.text)}</span>',
         )
         for r in rulings
     ]
