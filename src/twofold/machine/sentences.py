@@ -16,7 +16,7 @@ ARBITERS = {"none": "nobody", "ping": "a ping address", "witness": "the witness"
 def explain(view: View, module: str) -> tuple[str, str]:
     """(what is going on, what to do next)."""
     if view.job is not None:
-        return _capital(f"{view.settings.node} is {view.job.value}.") + _trouble(view), _patience()
+        return _capital(f"{view.job.value}.") + _trouble(view), _patience()
     sentence, mend = _at_rest(view, module)
     engine = view.engine
     if engine is not None and engine.failed is not None:
