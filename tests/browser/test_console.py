@@ -120,6 +120,10 @@ def test_users_and_tokens(site: Site) -> None:
     assert site.visit("people", "the-admin") == {"done": "people", "errors": []}
 
 
+def test_a_snapshot_is_downloaded(site: Site) -> None:
+    assert site.visit("snapshot", "the-admin") == {"done": "snapshot", "errors": []}
+
+
 def test_every_page_is_drawn_in_every_look(site: Site) -> None:
     assert site.visit("pictures", "the-admin") == {"done": "pictures", "errors": []}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tarfile
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
@@ -225,6 +226,29 @@ def _status(page: Page, address: str, token: str) -> int:
     return answer.status
 
 
+def snapshot(page: Page, url: str, folder: Path) -> None:
+    """What somebody who helps needs, as a download; who fetched it stands in the audit."""
+    page.goto(f"{url}/cluster")
+    expect(page.locator("body")).to_contain_text("Passwords, keys and tokens are removed")
+    with page.expect_download(timeout=SLOW_MS) as coming:
+        press(page, "Download a snapshot")
+    assert coming.value.suggested_filename.startswith("twofold-snapshot-")
+    with tarfile.open(coming.value.path()) as archive:
+        names = set(archive.getnames())
+        wholes = [(archive.extractfile(m) or sys.stdin.buffer).read() for m in archive]
+    for node in ("a", "b"):
+        for file in (
+            "twofold/state.json",
+            "config/cluster.toml",
+            "config/modules/demo/module.toml",
+        ):
+            assert f"twofold-snapshot/{node}/{file}" in names, names
+    assert {f"twofold-snapshot/{n}.txt" for n in ("README", "REMOVED", "MISSING")} <= names
+    assert not any(b"PRIVATE KEY" in w or b"$argon2" in w for w in wholes)
+    page.goto(f"{url}/users")
+    expect(page.locator("body")).to_contain_text("snapshot on a, b", timeout=SLOW_MS)
+
+
 def control(page: Page, url: str, folder: Path) -> None:
     """May act, and sees neither configuration nor users."""
     page.goto(f"{url}/module/demo")
@@ -233,6 +257,7 @@ def control(page: Page, url: str, folder: Path) -> None:
     expect(page.get_by_role("link", name="Configuration")).to_have_count(0)
     page.goto(f"{url}/cluster")
     expect(page.locator("body")).to_contain_text("When the nodes lose each other")
+    expect(page.get_by_role("button", name="Download a snapshot")).to_have_count(0)
     page.goto(f"{url}/users")
     expect(page.get_by_role("button", name="Change my password")).to_be_visible(timeout=SLOW_MS)
     expect(page.locator("body")).not_to_contain_text("Add a user")
@@ -262,6 +287,7 @@ def _may_not_act(page: Page, url: str) -> None:
         page.request.post(f"{api}/users", data=mallory, headers=headers),
         page.request.get(f"{api}/users"),
         page.request.get(f"{api}/audit"),
+        page.request.get(f"{api}/snapshot"),
         page.request.get(f"{api}/modules/demo/files"),
     ]
     assert [r.status for r in refused] == [403] * len(refused), [r.status for r in refused]
@@ -286,6 +312,7 @@ STORIES = {
     "configuration": configuration,
     "library": library,
     "people": people,
+    "snapshot": snapshot,
     "control": control,
     "monitor": monitor,
     "pictures": pictures,

@@ -31,6 +31,7 @@ class Services:
     link: Link
     people: People
     watch: Watch
+    one_snapshot: asyncio.Lock = field(default_factory=asyncio.Lock)
     _background: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     async def act(

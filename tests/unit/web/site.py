@@ -61,6 +61,13 @@ def module_object(node: str, state: str, **more: Any) -> Object:
     }
 
 
+# Both answers of the command in one: the names, and any one of them.
+SNAPSHOT: Object = {
+    "items": ["system/load.txt", "config/cluster.toml"],
+    "text": "a line\n", "removed": ["line 1: a token"], "cut": False,
+}  # fmt: skip
+
+
 class Daemon:
     """Nodes a (here) and b, as a `Link`."""
 
@@ -94,8 +101,9 @@ class Daemon:
     async def ask_nodes(
         self, nodes: Sequence[str], command: str, *, timeout_s: float = 2.0, **fields: Any
     ) -> list[Object]:
-        _, body = lines.decode_request(lines.request(1, {**fields, "command": command}))
-        self._gate.admit(roles.WEB_USER, body)
+        body = {**fields, "command": command, "nodes": list(nodes)}
+        _, body = lines.decode_request(lines.request(1, body))
+        self._gate.note(self._gate.admit(roles.WEB_USER, body), body, None)
         answers: list[Object] = []
         for node in nodes:
             self.asked += 1
@@ -136,6 +144,7 @@ class Daemon:
                 "directory": "/etc",
                 "digest": "1",
             },
+            "snapshot": SNAPSHOT,
             "audit": {"records": await self.audit.read(100)},
         }
         table |= configuration_answers(node)

@@ -55,6 +55,7 @@ TABLE: dict[tuple[str, str], tuple[str | None, Any]] = {
     ("POST", "/config/targets/{target}/rollback"): ("admin", {}),
     ("GET", "/cluster/arbitration"): ("monitor", None),
     ("GET", "/cluster"): ("monitor", None),
+    ("GET", "/snapshot"): ("admin", None),
     ("GET", "/log"): ("monitor", None),
     ("GET", "/config/drift"): ("monitor", None),
     ("GET", "/events"): ("monitor", None),

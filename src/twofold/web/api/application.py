@@ -13,7 +13,13 @@ from starlette.exceptions import HTTPException
 from twofold import __version__
 from twofold.client import DaemonAbsent
 from twofold.errors import ConfigError, NotThere, OperatorError, PeerError, TwofoldError
-from twofold.web.api import cluster_routes, config_routes, module_routes, people_routes
+from twofold.web.api import (
+    cluster_routes,
+    config_routes,
+    module_routes,
+    people_routes,
+    snapshot_routes,
+)
 from twofold.web.api.files import problems_in
 from twofold.web.api.models import Error
 from twofold.web.confirm import ConfirmNeeded
@@ -58,7 +64,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {"model": Error, "description": text} for code, text in _TEXTS.items()
 }
 
-ROUTERS = (people_routes.router, module_routes.router, config_routes.router, cluster_routes.router)
+ROUTERS = (
+    people_routes.router,
+    module_routes.router,
+    config_routes.router,
+    cluster_routes.router,
+    snapshot_routes.router,
+)
 
 
 def status_of(error: TwofoldError) -> int:

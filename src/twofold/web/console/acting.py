@@ -65,11 +65,15 @@ async def said(act: Callable[[], Awaitable[Any]], done: str) -> Any:
     try:
         answer = await act()
     except TwofoldError as e:
-        sentence = (e.sentence or str(e)).rstrip(".")
-        sentence = sentence[:1].upper() + sentence[1:] + "."
-        ui.notify(f"{sentence} {e.mend}".strip(), classes="tf-note bad", timeout=9000,
-                  close_button="Close", position="bottom", multi_line=True)  # fmt: skip
+        refused(e)
         return None
     if done:
         ui.notify(done, classes="tf-note good", position="bottom", timeout=3000)
     return answer
+
+
+def refused(error: TwofoldError) -> None:
+    sentence = (error.sentence or str(error)).rstrip(".")
+    sentence = sentence[:1].upper() + sentence[1:] + "."
+    ui.notify(f"{sentence} {error.mend}".strip(), classes="tf-note bad", timeout=9000,
+              close_button="Close", position="bottom", multi_line=True)  # fmt: skip

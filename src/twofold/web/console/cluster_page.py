@@ -10,6 +10,7 @@ from nicegui import ui
 
 from twofold.web.console import drawing
 from twofold.web.console.frame import Frame
+from twofold.web.console.snapshot_panel import snapshot_panel
 from twofold.web.console.views import cluster as views
 from twofold.web.settings import PORT
 
@@ -22,6 +23,8 @@ def cluster(request: Request) -> None:
     _panel("Nodes", lambda: _nodes(frame), frame)
     _panel("Networks", lambda: _networks(frame), frame)
     _arbitration(frame)
+    if frame.may("admin"):
+        snapshot_panel(frame)
 
 
 def _panel(title: str, draw: Any, frame: Frame) -> None:
