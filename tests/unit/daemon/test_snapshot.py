@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.unit.daemon.two_configured import SET, TEXT, Node, two_nodes
-from twofold.cli.snapshot import Archive
 from twofold.daemon.notify_secrets import write_secret
 from twofold.daemon.snapshot import Snapshot
 from twofold.errors import CommandRefused
 from twofold.wire import snapshot as table
+from twofold.wire.archive import Archive
 from twofold.wire.files import pack
 from twofold.wire.lines import LINE_BYTES_MAX, reply
 
@@ -35,15 +35,17 @@ def collects(node: Node, run: Path) -> Snapshot:
     return Snapshot((node.etc, node.var, run), asked)
 
 
-async def archived(nodes: tuple[Node, Node], root: Path) -> Archive:
-    archive = Archive()
+async def archived(nodes: tuple[Node, Node], root: Path) -> bytes:
+    made = io.BytesIO()
+    archive = Archive(made, 1.0)
     for node in nodes:
         snapshot = collects(node, root / f"{node.name}-run")
         for item in (await snapshot.handle("root", {}))["items"]:
             answer = await snapshot.handle("root", {"item": item})
             assert len(reply(1, answer)) < LINE_BYTES_MAX
             archive.add(f"{node.name}/{item}", answer)
-    return archive
+    archive.close()
+    return made.getvalue()
 
 
 async def planted(nodes: tuple[Node, Node], root: Path) -> list[str]:
@@ -64,12 +66,12 @@ async def planted(nodes: tuple[Node, Node], root: Path) -> list[str]:
 
 
 def test_no_secret_is_in_any_member(nodes: tuple[Node, Node], tmp_path: Path) -> None:
-    async def run() -> tuple[list[str], Archive]:
+    async def run() -> tuple[list[str], bytes]:
         secrets = await planted(nodes, tmp_path)
         return secrets, await archived(nodes, tmp_path)
 
     secrets, archive = asyncio.run(run())
-    with tarfile.open(fileobj=io.BytesIO(archive.packed())) as packed:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         members = {m.name: m for m in packed.getmembers()}
         texts = {n: (packed.extractfile(m) or io.BytesIO()).read() for n, m in members.items()}
     assert all(m.mode == 0o600 and m.isfile() for m in members.values())
