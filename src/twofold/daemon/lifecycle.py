@@ -106,13 +106,14 @@ class Lifecycle:
         running = self.running.get(module.name)
         if running is None:
             await self._build(module)
-        elif running.module.digest != module.digest:
+        elif running.module.digest != module.digest or running.pending is not None:
             if self.state_of(module.name) == State.STOP.value:
                 await self._rebuild(module)
                 return
             await self._change_limit(running, module)
             running.checking.change_thresholds(module.config.checkers)
-            running.pending = module
+            was_pending, is_new = running.pending, running.module.digest != module.digest
+            running.pending = module if is_new else None  # taken back: what runs is in force again
             running.driver.digest = module.digest
             # Its parts are of the old configuration, so is what rules for it.
             kept = running.driver.view.settings
@@ -122,7 +123,12 @@ class Lifecycle:
                 waits_for=kept.waits_for,
             )
             running.driver.change_settings(settings)
-            self._note(module.name, "the new configuration is used when the module next starts")
+            if is_new and (was_pending is None or was_pending.digest != module.digest):
+                text = "the new configuration is used when the module next starts"
+                self._note(module.name, text, "info")
+            elif not is_new:
+                text = "the configuration is again the one with which the module runs"
+                self._note(module.name, text, "info")
 
     async def _change_limit(self, running: Running, module: Module) -> None:
         """The one setting of the engine that counts at once."""
@@ -141,7 +147,8 @@ class Lifecycle:
     async def _build(self, module: Module) -> None:
         if not self._node.peers and module.config.module.kind == "mirror":
             raise OperatorError(
-                "a mirror needs a second node, and this cluster has one only",
+                "a mirror needs a second node, and this cluster has one only; what runs of it goes "
+                "on, and nobody watches it",
                 "On the other server: twofold cluster join",
             )
         now_s = self._clock.monotonic_s()

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.engine_model import EngineModel
+from tests.fakes.ports import Address, Application, Engine
+from twofold.adapters.clock import Clock
 from twofold.config.load import Module, NodeConfig, parse_cluster, parse_module
 from twofold.config.places import Places
-from twofold.daemon.lifecycle import check_supported, mirror_config, settings_of
+from twofold.daemon.journal import Journal
+from twofold.daemon.lifecycle import (
+    Lifecycle,
+    Running,
+    check_supported,
+    mirror_config,
+    settings_of,
+)
+from twofold.daemon.parts import Parts
 from twofold.errors import OperatorError
+from twofold.machine.events import StartAsked
 from twofold.machine.model import Kind
 
 CLUSTER = """
@@ -84,3 +97,47 @@ def test_the_machine_is_told_its_kind_and_what_it_waits_for() -> None:
     text += 'address = "10.0.0.254:80"\naction = "wait"\n'
     settings = settings_of(node(), module(text))
     assert (settings.kind, settings.waits_for) == (Kind.LIGHT, ("gateway",))
+
+
+# --- a configuration that changes while the module runs -------------------------------------------
+
+
+class Site:
+    """A node's directories, with the module `shop`, which runs nothing of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.places = Places(root / "etc", root / "var", root / "run")
+        self.directory = self.places.etc / "modules" / "shop"
+        self.directory.mkdir(parents=True)
+        self.node = NodeConfig(self.places.etc, "a", parse_cluster(CLUSTER))
+        self.said = Journal(root / "journal.sqlite")
+        self.lifecycle = Lifecycle(
+            self.node, self.places, self._parts, clock=Clock(), journal=self.said,
+            on_report=lambda name, urgent: None,
+        )  # fmt: skip
+
+    def _parts(self, node: NodeConfig, module: Module, facts: object) -> Parts:
+        story: list[str] = []
+        return Parts(Engine(EngineModel("a"), story), Application(story), Address(story), ())
+
+    async def has(self, description: str) -> Running:
+        text = f'[module]\nkind = "light"\ndescription = "{description}"\n'
+        (self.directory / "module.toml").write_text(text)
+        await self.lifecycle.reload()
+        return self.lifecycle.running["shop"]
+
+
+async def test_a_change_that_is_taken_back_is_not_waited_for_any_more(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    running = await site.has("one")
+    try:
+        running.driver.post(StartAsked())
+        async with asyncio.timeout(5):
+            while site.lifecycle.state_of("shop") != "UP":
+                await asyncio.sleep(0.01)
+        assert (await site.has("two")).pending is not None
+        running = await site.has("one")
+        assert running.pending is None
+        assert running.driver.digest == running.module.digest
+    finally:
+        await site.lifecycle.close()
