@@ -13,13 +13,14 @@ import typer
 
 from twofold.cli.output import EXIT_OPERATOR, print_json
 from twofold.cli.session import AnyModule, AsJson, OnNodes, Session
+from twofold.cli.variables import Set, assignments
 from twofold.client import Client
 from twofold.errors import OperatorError
+from twofold.wire.local import APPLY_TIMEOUT_S
 
 app = typer.Typer(no_args_is_help=True, help="Configuration: check, apply, compare, take back.")
 
 CLUSTER = "cluster.toml"
-APPLY_TIMEOUT_S = 60.0
 
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="A module, or cluster.toml.", show_default=False)
@@ -48,6 +49,7 @@ def check(
     context: typer.Context,
     module: AnyModule = None,
     source: From = None,
+    values: Set = None,
     on: OnNodes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,12 +58,13 @@ def check(
     Without --from: the files under /etc/twofold. With it, files from elsewhere are checked on all
     nodes as if they were applied to MODULE.
 
-    Example: twofold config check mariadb --from ./mariadb
+    Example: twofold config check shop --from ./shop --set address=10.0.0.100/24
     """
     session = Session.of(context, on, as_json)
     with Client() as client:
         if source is not None:
             fields = _files(target_name(module or CLUSTER), source)
+            fields["set"] = assignments(values or [])
             answers = [client.ask("config_check", timeout_s=APPLY_TIMEOUT_S, **fields)]
         else:
             wanted: dict[str, Any] = {} if module is None else {"module": module}

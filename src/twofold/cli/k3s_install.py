@@ -9,9 +9,9 @@ import typer
 
 from twofold.cli.cluster import require_root
 from twofold.cli.k3s import KUBECONFIG, app
-from twofold.cli.module import Set, assignments
 from twofold.cli.output import print_json
 from twofold.cli.session import AsJson, Session
+from twofold.cli.variables import Set, assignments
 from twofold.errors import OperatorError
 
 if TYPE_CHECKING:

@@ -10,16 +10,11 @@ import typer
 from twofold.cli.config import DryRun, Why, print_applied
 from twofold.cli.output import EXIT_OPERATOR, console
 from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
+from twofold.cli.variables import Set, assignments
 from twofold.client import Client
-from twofold.errors import OperatorError
+from twofold.wire.local import APPLY_TIMEOUT_S
 
 app = typer.Typer(no_args_is_help=True, help="What is made highly available.")
-
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A variable of the module; once for each."),
-]
-APPLY_TIMEOUT_S = 60.0
 
 
 @app.command()
@@ -197,16 +192,3 @@ def _loss(client: Client, module: str) -> str:
         f"The configuration of {module}{last} is removed on all nodes; its directories keep their "
         f"content, and `twofold config rollback {module}` brings it back."
     )
-
-
-def assignments(texts: list[str]) -> dict[str, str]:
-    """{"address": "10.0.0.1/24"} of ["address=10.0.0.1/24"]."""
-    values: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise OperatorError(
-                f"--set {text} is not NAME=VALUE", "Write: --set address=10.0.0.9/24"
-            )
-        values[name] = value
-    return values

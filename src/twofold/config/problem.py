@@ -72,3 +72,31 @@ def placed(sentence: str) -> Placed:
     return Placed(
         found["text"], found["file"], int(line) if line else None, int(column) if column else None
     )
+
+
+def as_written(sentence: str, written: str, completed: str) -> str:
+    """The places of a problem in `completed` as they are in what a person wrote.
+
+    Completing a module adds at most one line to its module.toml, the port; what stands below it
+    is one line further up in the file that the person looks at.
+    """
+    before, after = written.splitlines(), completed.splitlines()
+    if len(after) != len(before) + 1:
+        return sentence
+    # Values that were set stand in the same lines as before; the new line is where the rest shifts.
+    added = next(
+        (n for n, line in enumerate(after) if _PORT.match(line) and before[n : n + 1] != [line]),
+        None,
+    )
+    if added is None:
+        return sentence
+
+    def shifted(found: re.Match[str]) -> str:
+        line = int(found["line"])
+        return f"{found['file']} line {line - 1 if line > added + 1 else line}"
+
+    return _LINE.sub(shifted, sentence)
+
+
+_PORT = re.compile(r"port = \d+$")
+_LINE = re.compile(r"(?P<file>\S*module\.toml) line (?P<line>\d+)")

@@ -26,6 +26,7 @@ from twofold.config.load import (
     parse_module,
     parse_toml,
 )
+from twofold.config.problem import as_written
 from twofold.daemon.changes import Changes
 from twofold.daemon.history import CLUSTER
 from twofold.daemon.keys import Keys
@@ -116,7 +117,13 @@ class Configuration:
             )
         files = unpack(body.get("files"))
         new = {**body, "base": ""}  # somebody else may just be adding it
-        return await self._applied(name, self._completed(name, files, body), new)
+        completed = self._completed(name, files, body)
+        texts = module_text(files), module_text(completed)
+        try:
+            answer = await self._applied(name, completed, new)
+        except ConfigError as e:
+            raise ConfigError(as_written(e.sentence or str(e), *texts), e.mend) from None
+        return {**answer, "problems": [as_written(p, *texts) for p in answer["problems"]]}
 
     async def _module_apply(self, body: Body) -> Answer:
         name = str(body.get("module"))
@@ -124,6 +131,8 @@ class Configuration:
 
     def _completed_apply(self, name: str, body: Body) -> Files:
         """What would be applied: this node's files, or new ones with the old values."""
+        if name not in module_names(self._etc):
+            return self._completed(name, unpack(body["files"]), body)
         directory = load_directory(self._etc, name)
         if body.get("files") is None:
             return self._completed(name, module_files(directory), body)

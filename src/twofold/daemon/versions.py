@@ -104,7 +104,8 @@ class Versions:
         """The files that a request means: those given, or this node's own."""
         if target == CLUSTER:
             return unpack(body["files"]) if body.get("files") else files_now(self._etc, target)
-        if target not in module_names(self._etc) and body.get("files"):
+        is_new = target not in module_names(self._etc)
+        if is_new and body.get("files") and not body.get("set"):
             return unpack(body["files"])
         return self._completed(target, body)
 

@@ -39,6 +39,9 @@ from typing import Any
 from twofold.errors import CommandRefused, TwofoldError
 from twofold.wire.lines import error_object
 
+# To check or apply a configuration, or remove a module: the nodes are asked one after the other.
+APPLY_TIMEOUT_S = 60.0
+
 SOCKET_NAME = "twofoldd.sock"
 ALL_NODES = "*"
 BETWEEN_NODES = "peer_"  # commands with this beginning come over the control channel only

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.daemon.two_configured import TEXT, Node, two_nodes
+from tests.unit.daemon.two_configured import SET, TEXT, Node, two_nodes
 from twofold.config.load import load_module, module_names
 from twofold.daemon import configuration
 from twofold.daemon.configuration import Configuration
@@ -200,3 +200,23 @@ def test_the_commands_are_known() -> None:
     assert all(commands.knows(c) for c in known)
     assert not commands.knows("state")
     assert configuration.PEER_TIMEOUT_S < 60
+
+
+async def test_the_lines_of_a_refusal_are_those_that_were_written(
+    nodes: tuple[Node, Node],
+) -> None:
+    """A port is given out when there is none: the added line shifts no place that is told."""
+    a, b = nodes
+    text = '[replication]\ndirectories = ["/srv/two"]\n\n[[address]]\nip = "10.0.0.300/24"\n'
+    with pytest.raises(ConfigError, match=r"module\.toml line 5, column 1: "):
+        await a.add("two", text, set={})
+    b.directories.pop("/srv/two")
+    text = text.replace("300", "30")
+    with pytest.raises(ConfigError, match=r"module\.toml line 2, column 16: "):
+        await a.add("two", text, set={})
+
+
+async def test_a_new_module_is_checked_with_its_variables(nodes: tuple[Node, Node]) -> None:
+    files = pack({"module.toml": (0o644, TEXT.encode())})
+    asked = {"target": "new", "files": files, "set": SET}
+    assert (await nodes[0].ask("config_check", **asked))["problems"] == []

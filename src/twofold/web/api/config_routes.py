@@ -41,11 +41,11 @@ from twofold.web.api.models import Confirm, Drift
 from twofold.web.services import Services
 from twofold.web.sessions import Who
 from twofold.wire.files import unpack
+from twofold.wire.local import APPLY_TIMEOUT_S
 from twofold.wire.packed import SUFFIX, packed, unpacked
 
 router = APIRouter(tags=["configuration"])
 CLUSTER = "cluster.toml"
-APPLY_TIMEOUT_S = 45.0
 ANYTHING = "*"
 TargetName = Annotated[str, Path(max_length=64, description="A module's name, or cluster.toml")]
 ModuleName = Annotated[str, Path(max_length=64, description="A module's name")]

@@ -14,7 +14,6 @@ from twofold.web.console.acting import button
 from twofold.web.console.views.configuration import Opinion, diff_lines
 from twofold.web.watch import Object
 
-APPLY_TIMEOUT_S = 45.0
 WHY_CHARACTERS_MAX = 200
 _TAGS = {"added": "ins", "removed": "del", "same": "span", "head": "b"}
 

@@ -17,7 +17,6 @@ from twofold.config.problem import Placed
 from twofold.errors import ChangedMeanwhile, TwofoldError
 from twofold.web.console.acting import button, said
 from twofold.web.console.changing import (
-    APPLY_TIMEOUT_S,
     diff_html,
     effects_html,
     opinion_html,
@@ -35,6 +34,7 @@ from twofold.web.console.views.configuration import (
 )
 from twofold.web.watch import Object
 from twofold.wire.files import Files, pack, unpack
+from twofold.wire.local import APPLY_TIMEOUT_S
 
 CLUSTER = "cluster.toml"
 MODULE_FILE = "module.toml"

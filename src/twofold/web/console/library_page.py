@@ -19,11 +19,12 @@ from twofold.config.library import LIBRARY, LibraryModule, library
 from twofold.config.load import module_files
 from twofold.errors import TwofoldError
 from twofold.web.console.acting import button
-from twofold.web.console.changing import APPLY_TIMEOUT_S, shown
+from twofold.web.console.changing import shown
 from twofold.web.console.configuration_page import only_for_administrators
 from twofold.web.console.frame import Frame
 from twofold.web.console.views.configuration import Opinion, fields, opinion, refused
 from twofold.wire.files import Files, pack
+from twofold.wire.local import APPLY_TIMEOUT_S
 
 
 @ui.page("/configuration/new")
