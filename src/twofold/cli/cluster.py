@@ -18,6 +18,7 @@ import typer
 
 from twofold.cli.output import print_json
 from twofold.cli.session import AsJson, OnNodes, Session
+from twofold.cli.settling import silent_nodes
 from twofold.client import Client
 from twofold.config.places import places
 from twofold.errors import MachineError, OperatorError, TwofoldError
@@ -68,6 +69,7 @@ def init(
     password = passwords.generate()
     found_administrator(places().etc, passwords.hashed(password))
     _tell_daemon()
+    silent_nodes({node.name})
     login = {"user": ADMINISTRATOR, "password": password}
     _print_invitation(session, node.cluster.cluster.name, node.name, addresses, login)
 
@@ -165,15 +167,18 @@ def join(
     require_root()
     node = joined(places().etc, server, token, name or host_name(), addresses)
     _tell_daemon()
+    others = [n.name for n in node.peers]
+    silent = silent_nodes({node.name, *others})
     if session.as_json:
-        others = [n.name for n in node.peers]
-        print_json({"cluster": node.cluster.cluster.name, "node": node.name, "others": others})
+        print_json({"cluster": node.cluster.cluster.name, "node": node.name, "others": others,
+                    "silent": sorted(silent or ())})  # fmt: skip
         return
-    others = " and ".join(n.name for n in node.peers)
     print(f"This machine is node {node.name} of cluster {node.cluster.cluster.name} now, "
-          f"beside {others}.")  # fmt: skip
-    if not _daemon_answers():
+          f"beside {' and '.join(others)}.")  # fmt: skip
+    if silent is None:
         print("twofoldd does not run here yet. Start it: systemctl enable --now twofoldd")
+    elif silent:
+        print(f"{' and '.join(sorted(silent))} does not answer yet. Look: twofold cluster state")
     else:
         print("Next: twofold cluster state; then twofold module library")
 

@@ -45,7 +45,9 @@ Name = Annotated[
     str, typer.Option("--name", envvar="TWOFOLD_LAB_NAME", help="Which lab, when there are several")
 ]
 MaybeName = Annotated[str | None, typer.Option("--name", help="The lab's name")]
-NameHere = Annotated[str, typer.Argument(help="Which lab, when there are several")]
+NameHere = Annotated[
+    str, typer.Argument(envvar="TWOFOLD_LAB_NAME", help="Which lab, when there are several")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output")]
 FileSystem = Annotated[str, typer.Option("--fs", help="The nodes' file system: ext4 or xfs")]
 Size = Annotated[str, typer.Option(help="The size of each node's (sparse) disk")]

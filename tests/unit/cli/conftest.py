@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,13 +109,18 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     asyncio.run_coroutine_threadsafe(server.serve(), loop)
-    while not places().socket.exists():
-        pass
+    while not _listens(places().socket):  # the file is there a moment before somebody listens
+        time.sleep(0.001)
     yield daemon
     asyncio.run_coroutine_threadsafe(_end_all(), loop).result(5)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
     loop.close()
+
+
+def _listens(at: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(at)) == 0
 
 
 async def _end_all() -> None:

@@ -89,3 +89,23 @@ def test_the_last_one_is_part_of_the_state(daemon: Daemon, twofold: Run) -> None
     assert "no difference" in twofold("state", "--verbose")[1]
     daemon.states["a"]["verify"] = result(differing=1, differences=[difference("b", "mode")])
     assert "1 differ" in twofold("state")[1]
+
+
+def test_status_says_who_has_everything(daemon: Daemon, twofold: Run) -> None:
+    traffic = {"bytes_sent": 4096, "operations_sent": 3, "pending_operations": 0}
+    daemon.states["a"] |= {"up_to_date": True, "generation": "00ff" * 8, "traffic": traffic}
+    daemon.states["b"] |= {"up_to_date": False, "resync": {"bytes_done": 0, "bytes_total": 2048}}
+    code, out, _ = twofold("mirror", "status", "files")
+    assert code == 0
+    assert "a: PRIM, has everything (generation 00ff00ff)" in out
+    assert "4.0 KiB in 3 operations; none waits" in out
+    assert "b: SECOND, is behind" in out and "resync: 0 B of 2.0 KiB compared" in out
+    assert "compared: not yet" in out
+
+
+def test_status_with_a_silent_node_and_of_no_mirror(daemon: Daemon, twofold: Run) -> None:
+    daemon.silent.add("b")
+    assert "b: no answer: node b did not answer" in twofold("mirror", "status", "files")[1]
+    daemon.states["a"]["kind"] = "light"
+    code, _, said = twofold("mirror", "status", "files")
+    assert code == 10 and "no mirror" in said
