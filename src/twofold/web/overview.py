@@ -99,6 +99,8 @@ def _words(snapshot: Snapshot, sides: tuple[Side, ...], serving: list[Side]) -> 
     sentence = f"{best.node}: {said}"
     if said.lower().startswith(own_name):  # "A is starting to serve."
         sentence = own_name + said[len(own_name) :]
+    if said == "Stopped." and all(s.object.get("sentence") == said for s in known):
+        sentence = "Stopped on both nodes." if len(known) == 2 else f"Stopped on {best.node}."
     if _health(sides, serving) == "good" and len(sides) == 2:
         other = next(s.node for s in sides if s is not best)
         sentence = f"{best.node} serves, and {other} has everything: either may fail."

@@ -16,7 +16,7 @@ AUDIT_ROWS = 60
 
 
 def audit_panel(frame: Frame) -> None:
-    with ui.element("section").classes("tf-panel"):
+    with ui.element("section").classes("tf-panel tf-audit"):
         ui.html("<h2>Audit: who asked for what</h2>", sanitize=False)
         frame.asked(lambda: _audit(frame), AUDIT_EVERY_S)
 

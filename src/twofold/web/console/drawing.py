@@ -15,8 +15,9 @@ def cards(shown: tuple[Card, ...]) -> str:
     if not shown:
         return (
             '<div class="tf-empty"><h2>No module yet</h2><p>A module is one application that is '
-            "made highly available. The library has some ready: "
-            "<code>twofold module library</code>, then <code>twofold module add NAME</code>.</p>"
+            "made highly available. An administrator adds one from the library: "
+            '<a href="/configuration/new">New module</a>, or on a node '
+            "<code>twofold module add</code>.</p>"
             "</div>"
         )
     return f'<div class="tf-cards">{"".join(card(c, True) for c in shown)}</div>'

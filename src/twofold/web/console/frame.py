@@ -119,8 +119,8 @@ class Frame:
             f"{escape(snapshot.here)}</span>"
             '<button type="button" data-theme-button title="Dark or light">◐</button>'
             '<form method="post" action="/logout"><button type="submit" '
-            f'title="Log out">{escape(self.who.name)} <span>{self.who.role}</span> · '
-            "Log out</button></form>"
+            f'title="Log out"><span class="tf-who">{escape(self.who.name)} '
+            f"<i>{self.who.role}</i> · </span>Log out</button></form>"
             "</div></div>",
             sanitize=False,
         ).classes("tf-bar-holder")

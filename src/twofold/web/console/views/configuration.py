@@ -15,7 +15,7 @@ Kind = Literal["added", "removed", "same", "head"]
 # When an effect counts, in the order in which it is told.
 WHEN = {
     "now": "Counts at once",
-    "next_start": "Counts when the module next starts: Restart on the module's page",
+    "next_start": "Counts when the module next starts: stop and start it on its page",
     "stopped": "Only while the module is stopped",
 }
 _LANGUAGES = {".toml": "TOML", ".py": "Python", ".sql": "SQL", ".json": "JSON", ".yaml": "YAML"}
