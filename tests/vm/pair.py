@@ -116,14 +116,14 @@ class Pair:
             return [each.result() for each in asked]
 
     def install(self) -> None:
-        """The package, by dpkg, as docs/start.md says; the daemon runs afterwards."""
+        """The package, by dpkg, as docs/guides/install.md says; the daemon runs afterwards."""
         progress("install the package")
         self.both("dpkg -i /payload/twofold_*.deb", timeout_s=600)
         for node in NODES:
             wait_until(f"twofoldd answers on {node}", lambda n=node: self.answers(n), 120)
 
     def form(self) -> None:
-        """`cluster init` on a, `cluster join` on b, by the commands of docs/start.md."""
+        """`cluster init` on a, `cluster join` on b, as docs/guides/first-cluster.md says."""
         progress("form the cluster")
         words = "--network lan=10.77.0.{n} --network flow=10.77.1.{n}"
         made = json.loads(self["a"].run(f"twofold cluster init --json {words.format(n=1)}"))
