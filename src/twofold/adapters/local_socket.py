@@ -25,6 +25,7 @@ from twofold.wire import lines, local
 
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 Members = Callable[[], tuple[str, Sequence[str]]]
+Homes = Callable[[str], Sequence[str]]
 
 
 class Speaker(Protocol):
@@ -64,11 +65,17 @@ class LocalSocket:
         self._handle = handle
         self._members = members
         self._control = control
+        self._homes: Homes | None = None
         self._clients = 0
 
-    def use_cluster(self, members: Members, control: ControlPort) -> None:
-        """Called when a node that started unconfigured has become part of a cluster."""
-        self._members, self._control = members, control
+    def use_cluster(
+        self, members: Members, control: ControlPort, homes: Homes | None = None
+    ) -> None:
+        """Called when a node that started unconfigured has become part of a cluster.
+
+        `homes(module)` is where a module lives: what "*" means in a command about one.
+        """
+        self._members, self._control, self._homes = members, control, homes
 
     def leave_cluster(self) -> None:
         """Called when this node belongs to no cluster (any more)."""
@@ -151,6 +158,8 @@ class LocalSocket:
                 "Make one with: twofold cluster init --address THIS-NODES-ADDRESS",
             )
         here, known = self._members()
+        if body.get("module") is not None and body["nodes"] == [local.ALL_NODES] and self._homes:
+            known = self._homes(str(body["module"]))
         nodes = local.target_nodes(body, known) or []
         del body["nodes"]
         answers = await asyncio.gather(*(self._ask(n, here, caller, body) for n in nodes))

@@ -77,7 +77,7 @@ def start(
         _act(session, "start", module, follow.in_role, wait, timeout, {})
         return
     with Client() as client:
-        others = [n for n in _members(client) if n != first]
+        others = [n for n in _homes(client, module) if n != first]
     here = Session((first,), session.as_json)
     fields = {"force": False}
     _act(here, "prim", module, follow.serving, wait, timeout, fields, shown=not others)
@@ -267,8 +267,9 @@ def _seconds(parse: Callable[[object], float], text: str) -> float:
         raise OperatorError(f"--timeout: {e}") from None
 
 
-def _members(client: Client) -> list[str]:
-    return [str(m["node"]) for m in client.ask("cluster_state")["members"]]
+def _homes(client: Client, module: str) -> list[str]:
+    """The nodes that the module lives on: the daemon knows them, also those that are silent."""
+    return [str(o["node"]) for o in module_states(client, ("*",), module)]
 
 
 def _act(
@@ -308,8 +309,7 @@ def _act(
 def _acting_nodes(client: Client, session: Session, module: str) -> list[str]:
     if session.nodes is None:
         return [str(module_states(client, None, module)[0]["node"])]
-    members = _members(client)
-    return members if "*" in session.nodes else list(session.nodes)
+    return _homes(client, module) if "*" in session.nodes else list(session.nodes)
 
 
 def _send(

@@ -23,7 +23,7 @@ from twofold.lab.cluster import DAEMON, Cluster, daemon_command
 from twofold.lab.demo import Demo, farewell
 from twofold.lab.forwarding import forward
 from twofold.lab.kine_build import provide_kine
-from twofold.lab.lab import NODES, Lab
+from twofold.lab.lab import Lab
 from twofold.lab.postmortem import tell_last_words
 from twofold.lab.told import Account
 from twofold.lab.torture import Torture
@@ -39,8 +39,8 @@ app = typer.Typer(
 daemon_app = typer.Typer(no_args_is_help=True, help="Stop and start a node's daemon alone.")
 app.add_typer(daemon_app, name="daemon")
 
-Node = Annotated[str, typer.Argument(help="a or b; or witness, in a lab that has one")]
-Host = Annotated[str, typer.Argument(help="a, b, client, or witness")]
+Node = Annotated[str, typer.Argument(help="a or b (c, d); or witness, in a lab that has one")]
+Host = Annotated[str, typer.Argument(help="a, b (c, d), client, or witness")]
 Name = Annotated[
     str, typer.Option("--name", envvar="TWOFOLD_LAB_NAME", help="Which lab, when there are several")
 ]
@@ -73,11 +73,12 @@ def up(
     no_cluster: Annotated[
         bool, typer.Option("--no-cluster", help="Two bare nodes, to form the cluster yourself")
     ] = False,
+    nodes: Annotated[int, typer.Option(help="2 to 4; with more than two, modules name theirs")] = 2,
     witness: Annotated[
         bool, typer.Option("--witness", help="A third machine, that rules in a split")
     ] = False,
 ) -> None:
-    """Make two nodes and a client, and form the cluster.
+    """Make the nodes and a client, and form the cluster.
 
     Example: twofold lab up --no-cluster
     """
@@ -88,11 +89,12 @@ def up(
         size_bytes=_size_bytes(size),
         directory=directory,
         witness=witness,
+        nodes=nodes,
     )
     cluster = Cluster(lab)
     if no_cluster:
         cluster.start_daemons()
-        account.tell("Nodes a and b are on. Form the cluster: twofold lab shell a")
+        account.tell(f"Nodes {_listed(lab)} are on. Form the cluster: twofold lab shell a")
         return
     try:
         cluster.form()
@@ -101,9 +103,15 @@ def up(
     except BaseException:
         account.plain(f"The nodes stay up for a look; to remove them: twofold lab down {name}")
         raise
-    account.tell("Nodes a and b are on, and their cluster is formed. A shell: twofold lab shell a")
+    account.tell(
+        f"Nodes {_listed(lab)} are on, and their cluster is formed. A shell: twofold lab shell a"
+    )
     for line in cluster.console_lines():
         account.plain(line)
+
+
+def _listed(lab: Lab) -> str:
+    return f"{', '.join(lab.nodes[:-1])} and {lab.nodes[-1]}"
 
 
 @app.command()
@@ -131,7 +139,7 @@ def status(name: NameHere = "lab", as_json: AsJson = False) -> None:
     cluster = Cluster(lab)
     hosts: list[dict[str, Any]] = []
     for host in lab.status():
-        answer = cluster.ask(host.host, "state") if host.up and host.host in NODES else None
+        answer = cluster.ask(host.host, "state") if host.up and host.host in lab.nodes else None
         hosts.append({**asdict(host), "modules": (answer or {}).get("modules", [])})
     if as_json:
         typer.echo(json.dumps({"name": lab.name, "hosts": hosts}))

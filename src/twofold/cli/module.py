@@ -9,7 +9,7 @@ import typer
 
 from twofold.cli.config import DryRun, Why, print_applied
 from twofold.cli.output import EXIT_OPERATOR, console
-from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
+from twofold.cli.session import AsJson, ModuleName, OnNodes, Session, parse_nodes
 from twofold.cli.variables import Set, assignments
 from twofold.client import Client
 from twofold.wire.local import APPLY_TIMEOUT_S
@@ -30,6 +30,10 @@ def add(
         ),
     ] = None,
     values: Set = None,
+    nodes: Annotated[
+        str | None,
+        typer.Option("--nodes", help="Where it lives, such as a,c; needed when there are three."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a new module on all nodes, then put it there. It is not started.
@@ -50,12 +54,13 @@ def add(
             module=module,
             files=files,
             set=assignments(values or []),
+            homes=list(parse_nodes(nodes) or ()),
         )
     session.show([answer], _print_added)
 
 
 def _print_added(answer: dict[str, Any]) -> None:
-    name, nodes = answer["module"], answer["nodes"]
+    name, nodes = answer["module"], answer.get("homes") or answer["nodes"]
     print(f"Module {name} is on {' and '.join(nodes)}.")
     print(f"First start, on the node with the good data: twofold start {name} --prim {nodes[0]}")
 
@@ -113,16 +118,17 @@ def list_(context: typer.Context, on: OnNodes = None, as_json: AsJson = False) -
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-        for head in ("module", "kind", "state", "address", "directories", "port"):
+        for head in ("module", "kind", "nodes", "state", "address", "directories", "port"):
             table.add_column(head)
         for m in answer["modules"]:
             if "error" in m:
-                table.add_row(m["module"], "[red]wrong[/]", m["state"], m["error"])
+                table.add_row(m["module"], "[red]wrong[/]", "", m["state"], m["error"])
                 continue
             table.add_row(
                 m["module"],
                 m["kind"],
-                m["state"],
+                ", ".join(m.get("nodes", ())),
+                m["state"] if m.get("here", True) else "elsewhere",
                 ", ".join(m["addresses"]),
                 ", ".join(m["directories"]),
                 str(m["port"] or ""),

@@ -47,13 +47,21 @@ def print_states(console: Console, objects: list[Object], verbose: bool = False)
 def panels(objects: list[Object], verbose: bool = False) -> list[Panel]:
     names = sorted({str(o["module"]) for o in objects if o.get("module")})
     lost = [o for o in objects if "error" in o]
-    nodes = {n: [o for o in objects if o.get("module") == n] + _lost(lost, n) for n in names}
-    return [_panel(name, nodes[name], verbose) for name in names]
+    shown: list[Panel] = []
+    for name in names:
+        own = [o for o in objects if o.get("module") == name]
+        homes = next((o["nodes"] for o in own if o.get("nodes")), None)
+        shown.append(_panel(name, own + _lost(lost, name, homes), verbose))
+    return shown
 
 
-def _lost(lost: list[Object], name: str) -> list[Object]:
-    """A node that does not answer is part of every module's picture."""
-    return [{**o, "module": name} for o in lost if o.get("module") != name]
+def _lost(lost: list[Object], name: str, homes: list[str] | None) -> list[Object]:
+    """A node that does not answer is part of the picture of each module that lives on it."""
+    return [
+        {**o, "module": name}
+        for o in lost
+        if o.get("module") != name and (homes is None or o.get("node") in homes)
+    ]
 
 
 def _panel(name: str, nodes: list[Object], verbose: bool) -> Panel:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from twofold.config.check_checkers import CHECKER_RULES
 from twofold.config.check_light import light_problems
+from twofold.config.homes import home_problems, homes, lives_on
 from twofold.config.load import Module, NodeConfig
 from twofold.config.problem import Problem
 from twofold.config.programs import PROGRAMS
@@ -21,7 +22,6 @@ from twofold.config.question import Facts, Question
 
 PORTS_OF_TWOFOLD = range(9010, 9013)
 FIRST_PORT = 9100
-NODES_OF_A_MIRROR = 2
 
 
 def check_module(
@@ -29,7 +29,8 @@ def check_module(
 ) -> list[Problem]:
     """All that is wrong with `module` on this node; empty when it may be applied."""
     question = Question(module, [m for m in others if m.name != module.name], node, facts)
-    return [problem for rule in RULES for problem in rule(question)]
+    rules = (*RULES, *RULES_AT_HOME) if lives_on(node, module) else RULES
+    return [problem for rule in rules for problem in rule(question)]
 
 
 def next_port(others: Iterable[Module]) -> int:
@@ -64,7 +65,7 @@ def _kind(q: Question) -> Iterator[Problem]:
             'arbitration = "ping", but the cluster names no address to ping',
             "Name the router: twofold cluster ping 10.0.0.254",
         )
-    names = [n.name for n in q.node.cluster.nodes]
+    names = homes(q.module.config, q.node.cluster)
     wanted = section.default_primary
     if wanted not in ("none", "last", *names):
         yield Problem(
@@ -72,6 +73,10 @@ def _kind(q: Question) -> Iterator[Problem]:
             f"there is no node {wanted!r} for default_primary",
             f"Use none, last, or one of {', '.join(names)}.",
         )
+
+
+def _nodes(q: Question) -> Iterator[Problem]:
+    yield from home_problems(q.module, q.node.cluster)
 
 
 def _replication(q: Question) -> Iterator[Problem]:
@@ -133,7 +138,8 @@ def _directories(q: Question) -> Iterator[Problem]:
                     f"directory {directory!r} overlaps {earlier!r} of the same module",
                     "Name only the outer one.",
                 )
-        for other, theirs in _directories_of(q.others):
+        # A module that lives elsewhere has its directories there.
+        for other, theirs in _directories_of(o for o in q.others if lives_on(q.node, o)):
             if _overlap(directory, theirs):
                 yield Problem(
                     path,
@@ -317,12 +323,7 @@ def _services(q: Question) -> Iterator[Problem]:
             )
 
 
-RULES: tuple[Callable[[Question], Iterator[Problem]], ...] = (
-    _kind,
-    _replication,
-    _directories,
-    _require,
-    _addresses,
-    _services,
-    *CHECKER_RULES,
-)
+Rule = Callable[[Question], Iterator[Problem]]
+RULES: tuple[Rule, ...] = (_kind, _nodes, _replication, _require)
+# These look at the machine, so only a node that runs the module asks them.
+RULES_AT_HOME: tuple[Rule, ...] = (_directories, _addresses, _services, *CHECKER_RULES)

@@ -30,6 +30,7 @@ class When(StrEnum):
 WHEN_OF_MODULE: Mapping[str, When] = {
     "module": When.NOW,
     "module.kind": When.STOPPED,
+    "module.nodes": When.STOPPED,
     "module.arbitration": When.NEXT_START,
     "checker.*.interval": When.NOW,
     "checker.*.failures": When.NOW,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel
@@ -125,6 +125,13 @@ def set_variables(text: str, values: Mapping[str, str], file: str = "module.toml
 def set_port(text: str, port: int) -> str:
     """The text with `[replication] port`."""
     return _assign(text, "replication", "port", str(port))
+
+
+def set_nodes(text: str, names: Sequence[str]) -> str:
+    """The text with `[module] nodes`."""
+    if re.search(r"^[ \t]*\[[ \t]*module[ \t]*\]", text, re.MULTILINE) is None:
+        text = f"[module]\n\n{text}"
+    return _assign(text, "module", "nodes", f"[{', '.join(quoted(n) for n in names)}]")
 
 
 def _assign(text: str, table: str, key: str, value: str) -> str:

@@ -120,6 +120,11 @@ class ModuleSection(Section):
         "mirror", description="mirror: two nodes, one serves; light: one node, no replication"
     )
     description: str = Field("", description="One line for people")
+    nodes: tuple[Name, ...] = Field(
+        (),
+        max_length=64,
+        description="Which nodes it lives on: two for a mirror; default: all of the cluster",
+    )
     arbitration: Arbitration = Field(
         "none", description="Who decides when the nodes lose each other"
     )

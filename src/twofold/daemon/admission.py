@@ -7,8 +7,9 @@ Invitations are kept in pki/invitations.json until a day after they end, so that
 whether a token is unknown, too old or used. A token admits one key: the same node may ask again
 with the same key when the answer to its first request was lost; nobody else can use it.
 
-Order of an admission, safe to stop after each step: the token is marked used, cluster.toml is
-written, the answer is sent. A node that never got its answer asks again.
+Order of an admission, safe to stop after each step: the nodes that are there already are told, the
+token is marked used, cluster.toml is written, the answer is sent. A node that never got its answer
+asks again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from twofold.adapters import pki
-from twofold.config.check import NODES_OF_A_MIRROR
+from twofold.config.homes import home_problems
 from twofold.config.load import load_module, load_node, module_files, module_names, parse_cluster
 from twofold.config.render import cluster_toml
 from twofold.config.schema import ClusterConfig, ClusterNode
@@ -97,11 +98,13 @@ class Admission:
         etc: Path,
         reload: Callable[[], Awaitable[None]],
         tell: Callable[[ClusterConfig], Awaitable[None]] | None = None,
+        introduce: Callable[[str, Mapping[str, str]], Awaitable[None]] | None = None,
     ) -> None:
-        """`tell` gives the other nodes a new list of witnesses, or raises."""
+        """`tell` gives the other nodes new witnesses, `introduce` a new node; or raise."""
         self._etc = etc
         self._reload = reload
         self._tell = tell
+        self._introduce = introduce
         self._lock = asyncio.Lock()  # two nodes asking at once must not both become the second
 
     async def answer(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -117,9 +120,22 @@ class Admission:
                 await self._reload()
                 return reply
             # In a thread: a slow disk must not keep the heartbeats waiting.
+            request = await asyncio.to_thread(self._examined, body)
+            if self._introduce is not None:
+                await self._introduce(request.node, request.addresses)
             reply = await asyncio.to_thread(self._admit, body)
         await self._reload()
         return reply
+
+    def _examined(self, body: Mapping[str, Any]) -> JoinRequest:
+        """A request that will be granted; raises for any other, with nothing written."""
+        node = load_node(self._etc)
+        assert node is not None, "a control channel is only served when configured"
+        invitation = _proven_invitation(_read_invitations(self._etc), body)
+        request = JoinRequest.of(body)
+        refuse_unfit_invitation(invitation, request.node, pki.key_fingerprint(request.csr))
+        grown_for(self._etc, node.cluster, request.node, request.addresses)
+        return request
 
     def _admit(self, body: Mapping[str, Any]) -> dict[str, Any]:
         node = load_node(self._etc)
@@ -129,7 +145,7 @@ class Admission:
         request = JoinRequest.of(body)
         key = pki.key_fingerprint(request.csr)
         refuse_unfit_invitation(invitation, request.node, key)
-        cluster = with_node(node.cluster, request.node, request.addresses)
+        cluster = grown_for(self._etc, node.cluster, request.node, request.addresses)
         authority = pki.load_authority(node.pki)
         cluster_id = node.cluster.cluster.id
         certificate = pki.sign_request(authority, request.csr, request.node, cluster_id)
@@ -224,11 +240,6 @@ def with_node(cluster: ClusterConfig, name: str, addresses: Mapping[str, str]) -
             "Give this one another name (--name), or remove the old one: twofold cluster remove "
             + name,
         )
-    if len(names) >= NODES_OF_A_MIRROR:
-        raise PeerRefused(
-            f"this cluster has its two nodes already ({', '.join(names)})",
-            "A mirror knows two; remove one first: twofold cluster remove NODE",
-        )
     for network in networks:
         if network not in addresses:
             raise PeerRefused(
@@ -239,6 +250,20 @@ def with_node(cluster: ClusterConfig, name: str, addresses: Mapping[str, str]) -
     newcomer = ClusterNode.model_construct(name=name, addresses=dict(addresses))
     grown = cluster.model_copy(update={"nodes": (*cluster.nodes, newcomer)})
     return parse_cluster(cluster_toml(grown))
+
+
+def grown_for(
+    etc: Path, before: ClusterConfig, newcomer: str, addresses: Mapping[str, str]
+) -> ClusterConfig:
+    """With the new node. In a cluster of three a mirror must say which two it lives on: before."""
+    cluster = with_node(before, newcomer, addresses)
+    for name in module_names(etc):
+        for problem in home_problems(load_module(etc, name), cluster):
+            raise PeerRefused(
+                f"module {name!r} is not ready for a node more: {problem.text}",
+                f"{problem.mend}, in its module.toml; then: twofold module apply {name}",
+            )
+    return cluster
 
 
 def without_node(cluster: ClusterConfig, name: str) -> ClusterConfig:

@@ -39,6 +39,7 @@ from twofold.adapters.statefile import next_incarnation
 from twofold.adapters.udp_link import UdpLink, Wire
 from twofold.adapters.watchdog import hold_on
 from twofold.adapters.watchdog_device import WatchdogDevice
+from twofold.config.homes import homes_of, within
 from twofold.config.load import Module, NodeConfig, load_node
 from twofold.config.places import Places, places
 from twofold.daemon.admission import Admission
@@ -179,7 +180,8 @@ class Daemon:
         incarnation = next_incarnation(incarnation_file, self._clock.wall_s())
         self._witnesses = make_witnesses(node, node.pki)
         tell = self._configuration.membership.tell_arbitration
-        admission = Admission(self._where.etc, self._reload, tell)
+        introduce = self._configuration.membership.introduce
+        admission = Admission(self._where.etc, self._reload, tell, introduce)
         control = ControlChannel(lambda: configured(self._where.etc), admission.answer)
         link = UdpLink(_wires(node), heartbeat.PORT)
         lifecycle = Lifecycle(
@@ -210,7 +212,9 @@ class Daemon:
         self._commands.member = Member(node, lifecycle, beats, control)
         tell = self._notifying(node, lifecycle, beats, control)
         members = tuple(n.name for n in node.cluster.nodes)
-        self._local.use_cluster(lambda: (node.name, members), control)
+        self._local.use_cluster(
+            lambda: (node.name, members), control, functools.partial(homes_of, node)
+        )
         self._configuration.changes.note_found("cluster.toml", "as it was found at start")
         changes = self._configuration.changes
         tasks = [
@@ -291,7 +295,7 @@ class Daemon:
         self, node: NodeConfig, module: Module, facts: Callable[[], dict[str, str]]
     ) -> Parts:
         run = self._where.run / module.name
-        others = [a for n in node.peers for a in node.addresses_of(n.name)]
+        others = [a for n in within(node, module).peers for a in node.addresses_of(n.name)]
         application = Application(
             module.name,
             node.name,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twofold.config.load import NodeConfig, nearest
+from twofold.config.homes import homes, in_words
+from twofold.config.load import NodeConfig, load_module, module_names, nearest
 from twofold.daemon import rescues, resources, verification
 from twofold.daemon.audit import Audit, noted
 from twofold.daemon.configuration import Configuration
@@ -22,7 +23,7 @@ from twofold.daemon.journal import Journal
 from twofold.daemon.lifecycle import Lifecycle, Running
 from twofold.daemon.membership import configured
 from twofold.daemon.snapshot import Snapshot
-from twofold.errors import CommandRefused
+from twofold.errors import CommandRefused, NotThere
 from twofold.machine.events import (
     Event,
     PrimAsked,
@@ -115,11 +116,22 @@ class Commands:
             return lifecycle.running[name]
         if name in lifecycle.broken:
             raise lifecycle.broken[name]
+        if name in module_names(self._etc):
+            self._refuse_elsewhere(name)
         known = [*lifecycle.running, *lifecycle.broken]
         raise CommandRefused(
             f"there is no module {name!r} on this node",
             nearest(name, known) or "`twofold module list` shows what there is.",
         )
+
+    def _refuse_elsewhere(self, name: str) -> None:
+        node = self._here().node
+        names = homes(load_module(self._etc, name).config, node.cluster)
+        if node.name not in names:
+            raise NotThere(
+                f"module {name!r} lives on {in_words(names)}, not on node {node.name}",
+                f"Say it there: -H {names[0]}",
+            )
 
     # --- actions ----------------------------------------------------------------------------------
 
@@ -258,6 +270,7 @@ class Commands:
             "node": member.node.name,
             "module": driver.name,
             "kind": running.module.config.module.kind,
+            "nodes": list(homes(running.module.config, member.node.cluster)),
             "state": view.state.value,
             "readiness": readiness(view).value,
             "since_s": round(max(0.0, driver.now_s() - view.since_s), 1),
@@ -315,6 +328,7 @@ def _broken(member: Member, name: str) -> dict[str, Any]:
         "node": member.node.name,
         "module": name,
         "kind": "mirror",
+        "nodes": [n.name for n in member.node.cluster.nodes],
         "state": State.STOP.value,
         "readiness": "NotReady",
         "since_s": 0.0,

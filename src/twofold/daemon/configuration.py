@@ -16,6 +16,7 @@ from typing import Any
 
 from twofold.config import render
 from twofold.config.check import next_port
+from twofold.config.homes import homes_of
 from twofold.config.load import (
     NodeConfig,
     check_module_name,
@@ -154,6 +155,8 @@ class Configuration:
         text = module_text(files)
         values: dict[str, Any] = dict(body.get("set") or {})
         text = render.set_variables(text, {k: str(v) for k, v in values.items()})
+        if body.get("homes"):
+            text = render.set_nodes(text, [str(n) for n in body["homes"]])
         config = parse_module(name, text)
         if config.replication is not None and config.replication.port is None:
             free = next_port(load_modules_but(self._etc, name))
@@ -168,6 +171,7 @@ class Configuration:
         return {
             **answer,
             "module": name,
+            "homes": list(homes_of(self._node(), name)),
             "port": replication.port if replication else None,
             "from_next_start": later,
         }
@@ -189,6 +193,8 @@ class Configuration:
         return {
             "module": name,
             "kind": module.config.module.kind,
+            "nodes": (nodes := list(homes_of(self._node(), name))),
+            "here": self._node().name in nodes,
             "description": module.config.module.description,
             "state": self._around.state_of(name),
             "directories": list(replication.directories) if replication else [],

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from twofold.adapters.statefile import StateFile
+from twofold.config.homes import homes, in_words, lives_on, within
 from twofold.config.load import Module, NodeConfig, load_module, module_names
 from twofold.config.places import Places
 from twofold.daemon.checking import Checking
@@ -86,14 +87,28 @@ class Lifecycle:
         self.broken.clear()
         names = module_names(self._node.etc)
         for name in [n for n in self.running if n not in names]:
-            if self.state_of(name) == State.STOP.value:
-                await self._drop(name)
+            await self._drop_stopped(name)
         for name in names:
             try:
-                await self._take(load_module(self._node.etc, name))
+                module = load_module(self._node.etc, name)
+                if lives_on(self._node, module):
+                    await self._take(module)
+                else:
+                    await self._leave(module)
             except TwofoldError as e:
                 self.broken[name] = e
                 self._note(name, f"the module cannot be used: {e}")
+
+    async def _drop_stopped(self, name: str) -> None:
+        if name in self.running and self.state_of(name) == State.STOP.value:
+            await self._drop(name)
+
+    async def _leave(self, module: Module) -> None:
+        """It lives on other nodes. What runs here is not let go unwatched."""
+        await self._drop_stopped(module.name)
+        if module.name in self.running:
+            where = in_words(homes(module.config, self._node.cluster))
+            self._note(module.name, f"it lives on {where}, and still runs here until it is stopped")
 
     async def freshen(self, name: str) -> None:
         """Before a start: the newest configuration counts."""
@@ -145,12 +160,7 @@ class Lifecycle:
         await self._build(module)
 
     async def _build(self, module: Module) -> None:
-        if not self._node.peers and module.config.module.kind == "mirror":
-            raise OperatorError(
-                "a mirror needs a second node, and this cluster has one only; what runs of it goes "
-                "on, and nobody watches it",
-                "On the other server: twofold cluster join",
-            )
+        within(self._node, module)
         now_s = self._clock.monotonic_s()
         switches = SwitchFile(self._places.var / module.name).read()
         settings = switches.over(settings_of(self._node, module))
@@ -217,7 +227,7 @@ class Lifecycle:
     def _facts(self, name: str) -> dict[str, str]:
         running = self.running.get(name)
         state = running.driver.view.state.value if running else State.STOP.value
-        peer = self._node.peers[0].name if self._node.peers else ""
+        peer = running.driver.view.settings.peer if running else ""
         return {"TWOFOLD_STATE": state, "TWOFOLD_PEER": peer}
 
     def _first_since_boot(self, name: str) -> bool:
@@ -257,11 +267,11 @@ def check_supported(module: Module) -> None:
 
 
 def settings_of(node: NodeConfig, module: Module) -> Settings:
-    section = module.config.module
+    section, peers = module.config.module, within(node, module).peers
     return Settings(
         kind=Kind(section.kind),
         node=node.name,
-        peer=node.peers[0].name if node.peers else "",
+        peer=peers[0].name if peers else "",
         heartbeat_timeout_s=node.cluster.heartbeat.timeout_s,
         default_primary=section.default_primary,
         failover=section.failover,
@@ -281,7 +291,7 @@ def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str,
             f"module {module.name!r} has no [replication] with a port",
             f"Name its directories, then: twofold module apply {module.name}",
         )
-    peer = node.peers[0].name
+    peer = within(node, module).peers[0].name
     timeout_s = replication.peer_timeout_s or node.cluster.heartbeat.timeout_s
     return {
         "module": module.name,

@@ -16,6 +16,7 @@ from twofold import __version__
 from twofold.adapters import pki
 from twofold.adapters.clock import Clock
 from twofold.config import render
+from twofold.config.homes import homes_of
 from twofold.config.load import (
     Module,
     NodeConfig,
@@ -30,7 +31,7 @@ from twofold.config.schema import ClusterConfig
 from twofold.config.schema_arbitration import ArbitrationSection
 from twofold.config.units import format_duration
 from twofold.config.users import FILE as USERS_FILE
-from twofold.daemon.admission import without_node
+from twofold.daemon.admission import grown_for, without_node
 from twofold.errors import CommandRefused, NodeUnreachable
 from twofold.ports import ClockPort, ControlPort
 
@@ -98,6 +99,8 @@ class Membership:
         }
         self.peer: dict[str, Callable[[str, Body], Awaitable[Answer]]] = {
             "peer_forget": self._peer_forget,
+            "peer_removed": self._peer_removed,
+            "peer_welcome": self._peer_welcome,
             "peer_arbitration": self._peer_arbitration,
         }
 
@@ -106,6 +109,37 @@ class Membership:
         self._forget(caller)
         await self._around.reload()
         return {}
+
+    async def _peer_removed(self, caller: str, body: Body) -> Answer:
+        """The caller removed a node that is dead for good."""
+        self._forget(str(body.get("node")))
+        await self._around.reload()
+        return {}
+
+    async def _peer_welcome(self, caller: str, body: Body) -> Answer:
+        """The caller admits a new node. Told twice is told once."""
+        addresses = {str(k): str(v) for k, v in dict(body.get("addresses") or {}).items()}
+        before = configured(self._etc).cluster
+        cluster = grown_for(self._etc, before, str(body.get("node")), addresses)
+        if cluster != before:
+            self._write_cluster(cluster)
+            await self._around.reload()
+        return {}
+
+    async def introduce(self, newcomer: str, addresses: Mapping[str, str]) -> None:
+        """Every node that is there knows a new one before that knows itself admitted."""
+        node = configured(self._etc)
+        body = {"command": "peer_welcome", "node": newcomer, "addresses": dict(addresses)}
+        for peer in node.peers:
+            if peer.name == newcomer:
+                continue  # it asks again
+            try:
+                await self._ask(node, peer.name, body)
+            except NodeUnreachable as e:
+                raise CommandRefused(
+                    f"node {peer.name} cannot be told of the new node: {e.sentence}",
+                    "All nodes must know each other; start it and join again.",
+                ) from None
 
     async def _cluster_state(self, body: Body) -> Answer:
         node = load_node(self._etc)
@@ -123,6 +157,7 @@ class Membership:
             ],
             "certificate_days": round(days, 1),
             "modules": list(module_names(self._etc)),
+            "homes": {n: list(homes_of(node, n)) for n in module_names(self._etc)},
             "digests": digests(self._etc),
         }
 
@@ -168,12 +203,25 @@ class Membership:
         try:
             await self._ask(node, gone, {"command": "peer_files"})
         except NodeUnreachable:
+            await self._tell_removed(node, gone)
             self._forget(gone)
             await self._around.reload()
             return {"removed": gone}
         raise CommandRefused(
             f"node {gone} is alive", f"Let it leave by itself: on {gone}, twofold cluster leave"
         )
+
+    async def _tell_removed(self, node: NodeConfig, gone: str) -> None:
+        for peer in node.peers:
+            if peer.name == gone:
+                continue
+            try:
+                await self._ask(node, peer.name, {"command": "peer_removed", "node": gone})
+            except NodeUnreachable as e:
+                raise CommandRefused(
+                    f"node {peer.name} cannot be told: {e.sentence}",
+                    f"Start it first, or remove it before {gone}.",
+                ) from None
 
     async def _cluster_arbitration(self, body: Body) -> Answer:
         """Witnesses and ping addresses: without `text` shown, with it set, on all nodes."""

@@ -50,7 +50,7 @@ class Opinion:
         try:
             text = module_text(files)
             problems = [*self._problems(node, name, files, text, file)]
-            effects = self._effects(name, files)
+            effects = self._effects(node, name, files)
         except ConfigError as e:
             return Found(str(e).splitlines(), [])
         state = self._around.state_of(name)
@@ -74,9 +74,10 @@ class Opinion:
         problems = check_module(module, load_modules_but(self._etc, name), node, found)
         return located(problems, file, text)
 
-    def _effects(self, name: str, files: Files) -> list[Effect]:
+    def _effects(self, node: NodeConfig, name: str, files: Files) -> list[Effect]:
         """Against what runs here; a module at rest takes everything at once."""
         effects = module_effects(self._files_that_run(name), files, name)
+        effects = [_stays(e, node) for e in effects]
         if self._around.state_of(name) == "STOP":
             return [replace(e, when=When.NOW) for e in effects]
         return effects
@@ -149,6 +150,15 @@ def _cluster_refusals(effects: list[Effect], running: list[str], node: str) -> l
                 f"{node}. Stop it first: twofold stop {running[0]} -H '*'"
             )
     return found
+
+
+def _stays(effect: Effect, node: NodeConfig) -> Effect:
+    """To write down the nodes that it lives on anyway moves nothing."""
+    if effect.key != "module.nodes":
+        return effect
+    every = [n.name for n in node.cluster.nodes]
+    same = sorted(effect.before or every) == sorted(effect.after or every)
+    return replace(effect, when=When.NOW) if same else effect
 
 
 def _needs_stop(effect: Effect, name: str, state: str, node: str) -> Problem:

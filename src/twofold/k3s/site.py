@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.client import Client
+from twofold.config.homes import within
 from twofold.config.load import NodeConfig, load_module, load_node
 from twofold.config.places import Places
 from twofold.errors import MachineError, OperatorError, TwofoldError
@@ -65,7 +66,8 @@ class Site:
             return None
         with KubernetesApi(access, ATTEMPT_BOUND_S) as api:
             node = self._node()
-            peer = [node.addresses_of(p.name) for p in node.peers[:1]]
+            module = load_module(self._places.etc, self._module)
+            peer = [node.addresses_of(p.name) for p in within(node, module).peers[:1]]
             if what is Duty.WELCOME:
                 return TakeOver(api).welcome([*peer, node.addresses_of(node.name)])
             if what is Duty.DECLARE_DEAD and peer:

@@ -18,7 +18,7 @@ from typing import Any
 from twofold.errors import MachineError, TwofoldError
 from twofold.wire import control, lines, witness
 
-from .lab import NODES, WITNESS, Lab
+from .lab import WITNESS, Lab
 from .network import ports_of
 
 DAEMON = "twofoldd"
@@ -64,19 +64,25 @@ class Cluster:
         self.password: str | None = None  # the console's first one, known to who formed the cluster
 
     def form(self) -> None:
-        """Start both daemons, `cluster init` on a, `cluster join` on b."""
+        """Start the daemons, `cluster init` on a, `cluster join` on the others."""
         self.start_daemons()
-        self.wait("both daemons answer", lambda: all(self._answers(node) for node in NODES), 20.0)
+        nodes = self.lab.nodes
+        self.wait("the daemons answer", lambda: all(self._answers(node) for node in nodes), 20.0)
         made = json.loads(self.twofold("a", "cluster", "init", "--json", *_networks("a")).stdout)
         self.password = str(made["console"]["password"])
         # The daemon notices its new configuration within a second, and listens then.
         self.wait("a can be reached by the next node", self._admits, 20.0)
         server = ports_of("a")[0].ipv4
-        self.twofold("b", "cluster", "join", server, "--token", made["token"], *_networks("b"))
-        self.wait("the nodes hear each other", self._meet, 20.0)
+        token = str(made["token"])
+        for node in nodes[1:]:
+            if node != nodes[1]:
+                token = json.loads(self.twofold("a", "cluster", "invite", "--json").stdout)["token"]
+            self.twofold(node, "cluster", "join", server, "--token", token, *_networks(node))
+            # Each is in before the next asks: who is told of a newcomer must be able to listen.
+            self.wait("the nodes hear each other", self._meet, 20.0)
 
     def start_daemons(self) -> None:
-        for node in NODES:
+        for node in self.lab.nodes:
             self.lab.exec(node, ["sh", "-c", _MAKE_USER])  # as the package does
             self.lab.supervise(node, DAEMON, daemon_command())
             self.lab.supervise(node, WEB, web_command())
@@ -104,13 +110,15 @@ class Cluster:
         return f":{control.PORT:04X} 00000000:0000 0A" in listening
 
     def _meet(self) -> bool:
-        """Each daemon reaches the other: the answer for all nodes has both in it."""
-        for node in NODES:
+        """Each member reaches the others: the answer for all nodes has them all in it."""
+        found = self.ask("a", "cluster_state") or {}
+        members = [str(each["node"]) for each in found.get("members", [])]
+        for node in members:
             answer = self.ask(node, "state", nodes=["*"]) or {}
             reached = [each for each in answer.get("answers", []) if each.get("reachable")]
-            if len(reached) != len(NODES):
+            if len(reached) != len(members):
                 return False
-        return True
+        return len(members) > 1
 
     def console_lines(self) -> list[str]:
         """How to see it in a browser: the lab's network is not this machine's."""
@@ -162,7 +170,8 @@ class Cluster:
 
     def primary(self, module: str) -> str | None:
         """The node that serves; None while none does, or both claim to."""
-        serving = [node for node in NODES if _is(self.state(node, module), "PRIM", "ALONE")]
+        nodes = self.lab.nodes
+        serving = [node for node in nodes if _is(self.state(node, module), "PRIM", "ALONE")]
         return serving[0] if len(serving) == 1 else None
 
     def is_ready(self, node: str, module: str) -> bool:
@@ -170,7 +179,8 @@ class Cluster:
 
     def both_ready(self, module: str) -> bool:
         """One serves, the other has everything."""
-        found = [self.state(node, module) or {} for node in NODES]
+        every = (self.state(node, module) for node in self.lab.nodes)
+        found = [each for each in every if each is not None]
         states = sorted(str(each.get("state")) for each in found)
         return states == ["PRIM", "SECOND"] and all(
             each.get("readiness") == "Ready" for each in found
@@ -183,7 +193,7 @@ class Cluster:
             f"{module} is PRIM and SECOND, both Ready",
             lambda: self.both_ready(module),
             timeout_s,
-            lambda: "; ".join(f"{node} is {self.shown(node, module)}" for node in NODES),
+            lambda: "; ".join(f"{node} is {self.shown(node, module)}" for node in self.lab.nodes),
         )
         return time.monotonic() - started
 

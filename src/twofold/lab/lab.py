@@ -20,9 +20,10 @@ from . import boot, disks, hosts, network, record, requirements
 from .record import HostRecord, LabRecord, ProcessId
 
 NODES = ("a", "b")
+MOST_NODES = ("a", "b", "c", "d")
 WITNESS = "witness"  # a third machine, where one was asked for
-HOSTS = ("switch", "client", *NODES, WITNESS)
-_WITH_DISK = (*NODES, WITNESS)
+HOSTS = ("switch", "client", *MOST_NODES, WITNESS)
+_WITH_DISK = (*MOST_NODES, WITNESS)
 GIB = 1 << 30
 
 
@@ -61,10 +62,13 @@ class Lab:
         directory: Path | None = None,
         share: Sequence[Path] = (),
         witness: bool = False,
+        nodes: int = len(NODES),
     ) -> Lab:
-        """Two new nodes and a client, running, without a cluster yet. Complete or not at all."""
+        """New nodes and a client, running, without a cluster yet. Complete or not at all."""
         if file_system not in ("ext4", "xfs"):
             raise CommandRefused(f"A lab's disk can be ext4 or xfs, not {file_system!r}.")
+        if not len(NODES) <= nodes <= len(MOST_NODES):
+            raise CommandRefused(f"A lab has 2 to {len(MOST_NODES)} nodes, not {nodes}.")
         requirements.require(requirements.lab_lacks(file_system))
         with record.locked(name):
             if record.load(name) is not None:
@@ -79,7 +83,8 @@ class Lab:
             kept.save()
             lab = cls(kept)
             try:
-                lab._make_hosts(HOSTS if witness else HOSTS[:-1])
+                ruling = (WITNESS,) if witness else ()
+                lab._make_hosts(("switch", "client", *MOST_NODES[:nodes], *ruling))
             except BaseException:
                 lab._remove()
                 raise
@@ -205,6 +210,11 @@ class Lab:
         return self._record.hosts[node]
 
     @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes of the cluster, without a witness."""
+        return tuple(name for name in MOST_NODES if name in self._record.hosts)
+
+    @property
     def machines(self) -> list[str]:
         """The nodes, and the witness where there is one."""
         return [name for name in _WITH_DISK if name in self._record.hosts]
@@ -212,7 +222,8 @@ class Lab:
     def _init(self, host: str) -> ProcessId:
         kept = self._record.hosts.get(host)
         if kept is None:
-            raise CommandRefused(f"The lab's hosts are {', '.join(HOSTS)}; there is no {host!r}.")
+            there = ", ".join(self._record.hosts)
+            raise CommandRefused(f"The lab's hosts are {there}; there is no {host!r}.")
         if kept.init is None or not kept.init.alive():
             raise CommandRefused(
                 f"Host {host} of the lab is off. Start it: twofold lab start {host}"
@@ -373,7 +384,7 @@ class Lab:
         for host, kept in self._record.hosts.items():
             up = kept.init is not None and kept.init.alive()
             daemon = None
-            if host in NODES:
+            if host in MOST_NODES:
                 daemon = up and "twofoldd" in self._record.supervised.get(host, {})
             pid = kept.init.pid if up and kept.init else None
             found.append(HostStatus(host, up, pid, kept.cut, kept.image, daemon))

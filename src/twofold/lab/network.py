@@ -1,7 +1,8 @@
 """The switch and its cables: two bridges in a namespace of their own, a veth pair for each port.
 
-    lan   10.77.0.0/24, fd77::/64     a .1, b .2, witness .8, client .9; virtual addresses from .100
-    flow  10.77.1.0/24, fd77:0:0:1::/64   a and b only: the replication cable
+    lan   10.77.0.0/24, fd77::/64     a .1, b .2 (c .3, d .4), witness .8, client .9;
+                                      virtual addresses from .100
+    flow  10.77.1.0/24, fd77:0:0:1::/64   the nodes only: the replication cable
 
 The switch's end of a cable is `HOST-NETWORK`. Taking it down is pulling the cable: the host sees no
 carrier, and nothing it still sends gets out. A silent cut leaves the carrier and drops every frame,
@@ -27,7 +28,7 @@ class Port:
     ipv6: str
 
 
-_NUMBER = {"a": 1, "b": 2, "witness": 8, "client": 9}
+_NUMBER = {"a": 1, "b": 2, "c": 3, "d": 4, "witness": 8, "client": 9}
 
 
 def ports_of(host: str) -> list[Port]:

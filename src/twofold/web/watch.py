@@ -59,9 +59,13 @@ class Snapshot:
         return sorted(names | {str(m) for m in self.cluster.get("modules", ())})
 
     def objects(self, module: str) -> list[tuple[NodeSeen, Object | None]]:
-        """Each node with its object for the module, None where it does not answer or has none."""
+        """Each node that the module lives on with its object for it, None where it has none."""
+        every: dict[str, list[str]] = self.cluster.get("homes") or {}
+        homes = every.get(module)
         return [
-            (n, next((m for m in n.modules if m["module"] == module), None)) for n in self.nodes
+            (n, next((m for m in n.modules if m["module"] == module), None))
+            for n in self.nodes
+            if homes is None or n.node in homes
         ]
 
 

@@ -46,7 +46,9 @@ async def with_server(root: Path, ask: Callable[[Client], Any], configured: bool
     at = places_in(root)
     server = LocalSocket(at.socket, answer)
     if configured:
-        server.use_cluster(lambda: ("a", ("a", "b", "c")), OtherNodes())
+        homes = {"files": ("a", "b")}
+        every = ("a", "b", "c")
+        server.use_cluster(lambda: ("a", every), OtherNodes(), lambda m: homes.get(m, every))
     task = asyncio.create_task(server.serve())
     await asyncio.sleep(0.05)
     assert at.socket.stat().st_mode & 0o007 == 0, "nobody else may talk to the daemon"
@@ -69,6 +71,15 @@ async def test_all_nodes_answer_in_order_and_silence_is_an_answer(tmp_path: Path
     assert (a["node"], a["reachable"], a["said"]) == ("a", True, "x")
     assert (b["node"], b["by"]) == ("b", a["by"])
     assert (c["node"], c["reachable"], c["error"]["text"]) == ("c", False, "c is silent")
+
+
+async def test_of_a_module_only_its_own_nodes_are_asked(tmp_path: Path) -> None:
+    def asked(nodes: list[str], module: str) -> Callable[[Client], list[str]]:
+        return lambda c: [x["node"] for x in c.ask_nodes(nodes, "x", module=module)]
+
+    assert await with_server(tmp_path, asked(["*"], "files")) == ["a", "b"]
+    assert await with_server(tmp_path, asked(["*"], "other")) == ["a", "b", "c"]
+    assert await with_server(tmp_path, asked(["c"], "files")) == ["c"], "whoever names it means it"
 
 
 async def test_a_refusal_is_the_nodes_answer(tmp_path: Path) -> None:

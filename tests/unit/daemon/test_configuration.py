@@ -124,6 +124,27 @@ async def test_what_cannot_change_while_running_is_refused(nodes: tuple[Node, No
     assert modules(a, b) == [(), ()]
 
 
+async def test_where_it_lives_may_be_written_down_while_it_runs(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    await a.add()
+    b.states["files"] = a.states["files"] = "PRIM"
+    file = a.etc / "modules" / "files" / "module.toml"
+    file.write_text('[module]\nnodes = ["b", "a"]\n' + file.read_text())
+    await a.ask("module_apply", module="files")
+    assert load_module(b.etc, "files").config.module.nodes == ("b", "a")
+    assert (await a.ask("cluster_state"))["homes"] == {"files": ["b", "a"]}
+    file.write_text(file.read_text().replace('"b", "a"', '"a", "z"'))
+    with pytest.raises(ConfigError, match=r"module.nodes cannot change while the module is PRIM"):
+        await a.ask("module_apply", module="files")
+
+
+async def test_the_nodes_may_be_given_when_a_module_is_added(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    answer = await a.add(homes=["a", "b"])
+    assert answer["homes"] == ["a", "b"]
+    assert load_module(b.etc, "files").config.module.nodes == ("a", "b")
+
+
 async def test_the_limit_of_a_resync_may_change_while_running(nodes: tuple[Node, Node]) -> None:
     a, b = nodes
     await a.add()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from twofold.adapters.control_channel import ControlChannel
+from twofold.config.homes import lives_on
 from twofold.config.load import load_module, load_node
 from twofold.daemon.admission import Admission, invite
 from twofold.daemon.founding import found
@@ -32,7 +33,9 @@ def new_cluster(root: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def daemon_of(etc: Path) -> AsyncGenerator[list[str]]:
+async def daemon_of(
+    etc: Path, introduce: Callable[[str, Mapping[str, str]], Awaitable[None]] | None = None
+) -> AsyncGenerator[list[str]]:
     """The inviting node's control channel, and what it was told to reload."""
     reloads: list[str] = []
 
@@ -42,7 +45,8 @@ async def daemon_of(etc: Path) -> AsyncGenerator[list[str]]:
     async def refuse(caller: str, body: Any) -> Any:
         raise AssertionError("only a join comes here")
 
-    channel = ControlChannel(lambda: configured(etc), Admission(etc, reload).answer, PORT)
+    admission = Admission(etc, reload, introduce=introduce)
+    channel = ControlChannel(lambda: configured(etc), admission.answer, PORT)
     task = asyncio.create_task(channel.serve(refuse))
     await asyncio.sleep(0.05)
     try:
@@ -122,8 +126,47 @@ async def test_unfit_nodes_are_refused_and_the_token_stays_good(tmp_path: Path) 
         with pytest.raises(OperatorError, match="is not a name"):
             await joined(tmp_path / "b", text, name="B_b")
         await joined(tmp_path / "b", text)
-        with pytest.raises(PeerRefused, match="has its two nodes already"):
-            await joined(tmp_path / "c", invite(etc), "c", C)
+
+
+async def test_a_third_node_joins_when_every_mirror_says_where_it_lives(tmp_path: Path) -> None:
+    etc = new_cluster(tmp_path)
+    async with daemon_of(etc):
+        await joined(tmp_path / "b", invite(etc))
+        module = etc / "modules" / "files" / "module.toml"
+        module.parent.mkdir(parents=True)
+        module.write_text('[replication]\ndirectories = ["/srv/files"]\n')
+        text = invite(etc)
+        with pytest.raises(PeerRefused, match=r"'files' is not ready .* lives on two nodes"):
+            await joined(tmp_path / "c", text, "c", C)
+        here = load_node(etc)
+        assert here is not None
+        assert [n.name for n in here.cluster.nodes] == ["a", "b"]
+        module.write_text('[module]\nnodes = ["a", "b"]\n' + module.read_text())
+        there = await joined(tmp_path / "c", text, "c", C)
+    assert [n.name for n in there.cluster.nodes] == ["a", "b", "c"]
+    assert not lives_on(there, load_module(there.etc, "files"))
+
+
+async def test_nobody_is_admitted_that_the_other_nodes_have_not_been_told_of(
+    tmp_path: Path,
+) -> None:
+    etc = new_cluster(tmp_path)
+    told: list[str] = []
+
+    async def introduce(node: str, addresses: Mapping[str, str]) -> None:
+        told.append(f"{node} {dict(addresses)}")
+        raise CommandRefused("node b cannot be told of the new node")
+
+    text = invite(etc)
+    async with daemon_of(etc, introduce):
+        with pytest.raises(CommandRefused, match="node b cannot be told"):
+            await joined(tmp_path / "c", text, "c", C)
+    here = load_node(etc)
+    assert here is not None
+    assert told == [f"c {{'lan': '{C}'}}"]
+    assert [n.name for n in here.cluster.nodes] == ["a"]
+    async with daemon_of(etc):
+        await joined(tmp_path / "c", text, "c", C)  # the token is as good as before
 
 
 async def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:

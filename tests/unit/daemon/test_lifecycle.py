@@ -62,6 +62,19 @@ def module(text: str = MODULE) -> Module:
     return Module("files", parse_module("files", text), PLACES.etc / "modules" / "files", "d")
 
 
+THIRD = '[[node]]\nname = "c"\naddresses = { lan = "10.0.0.3", flow = "fd00::3" }\n'
+AWAY = MODULE.replace("[module]", '[module]\nnodes = ["a", "c"]').replace('"b"', '"c"')
+
+
+def test_the_peer_is_the_modules_own_and_not_the_clusters_first() -> None:
+    three = NodeConfig(PLACES.etc, "a", parse_cluster(CLUSTER + THIRD))
+    config = mirror_config(three, module(AWAY), PLACES)
+    assert (config["peer"], config["peer_addresses"]) == ("c", ["[fd00::3]:9100", "10.0.0.3:9100"])
+    assert settings_of(three, module(AWAY)).peer == "c"
+    with pytest.raises(OperatorError, match=r"lives on two nodes, and this cluster has 3"):
+        settings_of(three, module())
+
+
 def test_the_engine_is_given_the_flow_first_and_ipv6_in_brackets() -> None:
     config = mirror_config(node(), module(), PLACES)
     assert config["listen"] == ["[fd00::1]:9100", "10.0.0.1:9100"]

@@ -57,6 +57,13 @@ def test_a_dead_node_is_shown_as_dead_and_hides_nothing() -> None:
     assert "node b did not answer" in html
 
 
+def test_a_node_that_the_module_does_not_live_on_is_not_on_its_card() -> None:
+    found = snapshot(module_object("a", "PRIM"), module_object("b", "SECOND"))
+    homes = {**found.cluster, "homes": {"files": ["a", "b"]}}
+    third = Snapshot("a", homes, (*found.nodes, NodeSeen("c", True, None, (), homes, NOW)))
+    assert [b.node for b in card(third, "files", History(), [], NOW).boxes] == ["a", "b"]
+
+
 def test_a_sentence_that_names_its_node_does_not_name_it_twice() -> None:
     found = shown(module_object("a", "ALONE", sentence="A is starting to serve."), None)
     assert found.sentence == "a is starting to serve."
