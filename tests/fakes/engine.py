@@ -200,7 +200,8 @@ class FakeEngine:
             while self.flow is writer:
                 self.say(writer, {"ping": 1})
                 try:
-                    line = await asyncio.wait_for(reader.readline(), PING_S * 2)
+                    async with asyncio.timeout(PING_S * 2):
+                        line = await reader.readline()
                 except TimeoutError:
                     line = b" "
                 if not line:

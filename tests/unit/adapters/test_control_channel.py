@@ -140,7 +140,8 @@ async def bare(there: NodeConfig, line: bytes) -> dict[str, Any]:
     address = there.addresses_of(there.name)[0]
     reader, writer = await asyncio.open_connection(address, PORT, ssl=context)
     writer.write(line)
-    received = lines.decode(await asyncio.wait_for(read_line(reader), 8.0))
+    async with asyncio.timeout(8.0):
+        received = lines.decode(await read_line(reader))
     writer.close()
     return received
 

@@ -71,7 +71,8 @@ async def test_its_death_is_noticed(tmp_path: Path) -> None:
     await only.ensure_running()
     status = (await only.command("status"))["status"]
     os.kill(status["pid"], signal.SIGKILL)
-    await asyncio.wait_for(gone.wait(), 5)
+    async with asyncio.timeout(5):
+        await gone.wait()
     with pytest.raises(MirrorFailed, match="not running"):
         await only.command("status")
 

@@ -152,7 +152,8 @@ async def test_a_dead_mount_is_told_in_time_and_blocks_nothing(
 
     # Other probes and the daemon's own threads go on.
     assert (await probe(tmp_path, kind="mount", path=str(tmp_path))).ok
-    await asyncio.wait_for(asyncio.to_thread(os.getpid), 2)
+    async with asyncio.timeout(2):
+        await asyncio.to_thread(os.getpid)
 
     dead.close()
     async with asyncio.timeout(5):
