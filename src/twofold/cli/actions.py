@@ -12,6 +12,7 @@ from twofold.cli.follow import Follower
 from twofold.cli.output import NotReached, console, print_json
 from twofold.cli.progress_line import ProgressLine
 from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
+from twofold.cli.stale import asked_all_the_same
 from twofold.cli.state import module_states
 from twofold.client import Client
 from twofold.errors import OperatorError
@@ -44,15 +45,20 @@ def prim(
 ) -> None:
     """Start MODULE here as primary: this node has the good data.
 
-    Needed once, at the very first start. On data that may be old it is refused; --yes goes on with
-    what this node has, and what only the other node has is lost.
+    Needed once, at the very first start. On data that may be old it says how old and asks; without
+    a terminal it is refused. --yes goes on with what this node has.
 
     Example: twofold prim mariadb
     """
     session = Session.of(context, on, as_json)
     if session.nodes is not None and (len(session.nodes) > 1 or session.nodes == ("*",)):
         raise OperatorError("only one node can be primary", "Write: -H NODE")
-    _act(session, "prim", module, follow.serving, wait, timeout, {"force": yes})
+    try:
+        _act(session, "prim", module, follow.serving, wait, timeout, {"force": yes})
+    except OperatorError as refusal:
+        if yes or not asked_all_the_same(refusal, session, module):
+            raise
+        _act(session, "prim", module, follow.serving, wait, timeout, {"force": True})
 
 
 def start(
