@@ -206,6 +206,7 @@ class Follower:
         engine = self.engine
         engine.trusted = False
         engine.failed = "io_error"
+        engine.world.copy_cut(engine.host)
         conn.close(engine.host.name)
         self.conn = None
         engine.link_up = False

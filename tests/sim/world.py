@@ -27,7 +27,10 @@ from twofold.machine.model import Report, Settings, View
 
 @dataclass(frozen=True)
 class CopyCut:
-    """A crash that may have taken what was not synced; `sole`: nobody else was in step."""
+    """A crash, or a disk's error, that may have taken what was not synced there.
+
+    `sole`: nobody else was in step.
+    """
 
     node: str
     at_s: float
@@ -137,7 +140,7 @@ class SimWorld:
             self.clockwork.write(f"-- the engine of {host.name} is killed")
         engine.alive = False
         if why == "killed":
-            self._copy_cut(host)
+            self.copy_cut(host)
         for conn in list(self.conns):
             if conn.ends[host.name] is engine:
                 conn.close(host.name)
@@ -168,12 +171,12 @@ class SimWorld:
         self.clockwork.write(f"-- power cut of {host.name}{tail}")
         self._off(host)
 
-    def _copy_cut(self, host: Host) -> None:
+    def copy_cut(self, host: Host) -> None:
         sole = host.disk.generation.sole
         self.copies_cut.append(CopyCut(host.name, self.clockwork.now_s, sole))
 
     def _off(self, host: Host) -> None:
-        self._copy_cut(host)
+        self.copy_cut(host)
         for process in host.processes():
             process.alive = False
         if host.engine is not None:

@@ -233,6 +233,7 @@ class View:
     link_quiet_since_s: float = 0.0
     peer: Report | None = None
     peer_heard_s: float = 0.0  # at the start: when we began to listen
+    listens_until_s: float = 0.0  # it slept: until then what it hears may be long over
     grants: int = 0
     unwell: tuple[str, ...] = ()  # of `Settings.waits_for`: those that fail, or were not asked yet
     relation: Relation | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from twofold.machine import guards as g
 from twofold.machine import notes as n
 from twofold.machine.actions import (
+    BecomeSecondary,
     EnsureEngine,
     HoldAddress,
     ReleaseAddress,
@@ -112,7 +113,8 @@ FOUND: tuple[Rule, ...] = (
         when=g.found_secondary,
         then=SECOND,
         job=Job.ADOPTING,
-        do=(ReleaseAddress(), StopApplication("primary"), *START_SECOND),
+        # It may have been told not to follow, on the way to a stop; whoever follows goes on.
+        do=(ReleaseAddress(), StopApplication("primary"), BecomeSecondary(), *START_SECOND),
         sets=(n.WANTED, n.wish(Wish.START)),
         because="the daemon came back and found its engine following {peer}",
     ),

@@ -123,7 +123,8 @@ def _wake(view: View, now_s: float) -> View:
     """A node that was stopped for a while (frozen, migrated) has not listened: it listens first.
 
     Otherwise it would take the world for silent at the moment it wakes, and go on in an epoch that
-    is over. The driver looks at least every `LOOK_EVERY_S`, so a longer gap was not its choice.
+    is over; or take an offer that was withdrawn meanwhile. The driver looks at least every
+    `LOOK_EVERY_S`, so a longer gap was not its choice.
     """
     gap_s = now_s - view.now_s
     view = replace(view, now_s=now_s)
@@ -132,9 +133,18 @@ def _wake(view: View, now_s: float) -> View:
     earliest_s = now_s - max(0.0, view.settings.heartbeat_timeout_s - LISTEN_S)
     return replace(
         view,
+        peer=view.peer and _of_the_past(view.peer),
+        listens_until_s=now_s + LISTEN_S,
         peer_heard_s=max(view.peer_heard_s, earliest_s),
         link_quiet_since_s=max(view.link_quiet_since_s, earliest_s),
     )
+
+
+def _of_the_past(report: Report) -> Report:
+    """A report that may be long over, also one that was said while this node slept: nothing that
+    the peer allowed with it holds, and what it is about to do is not known.
+    """
+    return replace(report, busy=True, offer=None, grants=0, leaving=False)
 
 
 def _take_ruling(view: View, answer: ClaimAnswered) -> View:
@@ -167,6 +177,8 @@ def _take_ruling(view: View, answer: ClaimAnswered) -> View:
 
 def _hear(view: View, report: Report) -> View:
     """Whoever hears the peer decides with it, not against it: what was won is not used any more."""
+    if view.now_s < view.listens_until_s:
+        report = _of_the_past(report)
     alone_epoch = report.epoch if report.state is State.ALONE else report.going_alone
     alone_epoch = max(alone_epoch, report.alone_epoch)
     synced_epoch = report.epoch if _in_step_with_prim(view, report) else 0
