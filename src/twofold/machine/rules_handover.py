@@ -23,6 +23,7 @@ from twofold.machine.events import (
 )
 from twofold.machine.model import Job, Offer, State, Wish
 from twofold.machine.rule import Answer, Rule, Severity
+from twofold.machine.rules_arbitration import LET_GO
 from twofold.machine.rules_stopped import SERVE_NOTES, START_PRIMARY
 
 WAIT, ALONE, PRIM, SECOND = State.WAIT, State.ALONE, State.PRIM, State.SECOND
@@ -161,6 +162,20 @@ SERVING_JOBS: tuple[Rule, ...] = (
         sets=(n.TROUBLE, n.wish(Wish.STOP)),
         severity=Severity.ALARM,
         because="an orderly hand-over failed ({text}), so this node stops by force",
+    ),
+    # Another epoch of this node would be of the other's term, and stand above what that has won.
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.HANDING_OVER) & g.at_handover & g.peer_claimed,
+        then=WAIT,
+        job=Job.STEPPING_ASIDE,
+        do=LET_GO,
+        sets=(n.wish(Wish.START), n.SWAP_DONE, n.TROUBLE),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the hand-over failed ({text}) and {peer} has claimed the service, "
+        "so {node} stops serving",
     ),
     Rule(
         given=BOTH,

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from twofold.machine.actions import BecomePrimary, BecomeSecondary
 from twofold.machine.arbitration import (
     NOBODY,
     TERM_EPOCHS,
@@ -16,6 +17,9 @@ from twofold.machine.arbitration import (
     ruling,
     term_of,
 )
+from twofold.machine.events import JobFailed
+from twofold.machine.model import Engine, Job, Report, Settings, State, View
+from twofold.machine.step import absorb, step
 
 
 def test_an_agreed_epoch_is_never_the_first_of_a_term() -> None:
@@ -92,3 +96,22 @@ def test_two_nodes_never_both_win_whatever_each_hears() -> None:
                 for heard in itertools.product((True, False), repeat=3)
             )
         assert wins < 2, firsts
+
+
+@pytest.mark.parametrize("claimed", [0, 1_000_000])
+def test_a_failed_hand_over_takes_no_epoch_of_a_term_that_the_other_has_won(claimed: int) -> None:
+    view = View(
+        settings=Settings(arbitration="witness"),
+        state=State.PRIM,
+        job=Job.HANDING_OVER,
+        now_s=5.0,
+        peer_heard_s=5.0,
+        epoch=1,
+        engine=Engine(role="primary", epoch=1),
+        peer=Report(state=State.SECOND, claimed=claimed),
+    )
+    event = JobFailed(Job.HANDING_OVER, BecomeSecondary(), "link_lost", "the link is gone")
+    decision = step(absorb(view, event, 5.1), event)
+    serves = [a for a in decision.do if isinstance(a, BecomePrimary)]
+    assert decision.view.state is (State.WAIT if claimed else State.PRIM)
+    assert bool(serves) is not bool(claimed)
