@@ -149,3 +149,11 @@ async def test_health_is_for_the_node_that_serves(tmp_path: Path) -> None:
         on.daemon.states["a"] = on.daemon.states["a"] | {"state": "SECOND"}
         await on.services.watch.look_again()
         assert (await client.get("/health/files")).status_code == 503
+
+
+async def test_a_body_that_is_no_text_is_invalid_as_one_that_is_no_json(tmp_path: Path) -> None:
+    async with site(tmp_path) as on, on.client("admin") as client:
+        for body in (b'{"module": "\xff"}', b'{"module":'):
+            headers = {"content-type": "application/json"}
+            answer = await client.post("/api/v1/modules", content=body, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid")

@@ -135,4 +135,5 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     code = {404: "not_there", 405: "wrong_method"}.get(error.status_code, "invalid")
     said = {"code": code, "text": str(error.detail), "mend": "See /api/v1/openapi.json"}
     headers = dict(error.headers) if error.headers else None
-    return JSONResponse(said, error.status_code, headers)
+    # A body that is no text is wrong in the same way as one that is no JSON.
+    return JSONResponse(said, 422 if error.status_code == 400 else error.status_code, headers)
