@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import socketio
 
-CLIENT = re.compile(r'"?client_id"?: ?"([0-9a-f-]{36})"')
+CLIENT = re.compile(r"""client_id['"]: *['"]([0-9a-f-]{36})""")
 USER = "admin"
 MODULE = "demo"
 
@@ -32,35 +32,33 @@ async def log_in(http: aiohttp.ClientSession, url: str, password: str) -> None:
         assert answer.status == 200, await answer.text()
 
 
-async def browser(url: str, password: str, ends_s: float, seen: collections.Counter[str]) -> None:
-    jar = aiohttp.CookieJar(unsafe=True)
-    connector = aiohttp.TCPConnector(ssl=False)
-    async with aiohttp.ClientSession(cookie_jar=jar, connector=connector) as http:
-        await log_in(http, url, password)
-        async with http.get(f"{url}/module/{MODULE}") as page:
-            found = CLIENT.search(await page.text())
-        assert found, "the page names no client"
-        cookies = "; ".join(f"{c.key}={c.value}" for c in jar)
-        client: Any = socketio.AsyncClient(ssl_verify=False, reconnection=False)
+async def browser(
+    http: aiohttp.ClientSession, url: str, ends_s: float, seen: collections.Counter[str]
+) -> None:
+    async with http.get(f"{url}/module/{MODULE}") as page:
+        found = CLIENT.search(await page.text())
+    assert found, "the page names no client"
+    cookies = "; ".join(f"{c.key}={c.value}" for c in http.cookie_jar)
+    client: Any = socketio.AsyncClient(ssl_verify=False, reconnection=False)
 
-        async def came(event: str, data: object) -> None:
-            seen[event] += 1
+    async def came(event: str, *data: object) -> None:
+        seen[event] += 1
 
-        client.on("*", came)
-        query = f"client_id={found[1]}&tab_id=t{id(client)}&document_id=d{id(client)}"
-        query += "&next_message_id=0&implicit_handshake=true"
-        await client.connect(
-            f"{url}?{query}", headers={"cookie": cookies, "origin": url},
-            transports=["websocket"], socketio_path="/_nicegui_ws/socket.io", wait_timeout=30,
-        )  # fmt: skip
-        seen["connected"] += 1
-        number = 0
-        while time.monotonic() < ends_s:
-            await asyncio.sleep(3.0)
-            number += 1000  # as a browser does: what came is not kept for it any more
-            await client.emit("ack", {"client_id": found[1], "next_message_id": number})
-        seen["still connected"] += int(client.connected)
-        await client.disconnect()
+    client.on("*", came)
+    query = f"client_id={found[1]}&tab_id=t{id(client)}&document_id=d{id(client)}"
+    query += "&next_message_id=0&implicit_handshake=true"
+    await client.connect(
+        f"{url}?{query}", headers={"cookie": cookies, "origin": url},
+        transports=["websocket"], socketio_path="/_nicegui_ws/socket.io", wait_timeout=30,
+    )  # fmt: skip
+    seen["connected"] += 1
+    number = 0
+    while time.monotonic() < ends_s:
+        await asyncio.sleep(3.0)
+        number += 1000  # as a browser does: what came is not kept for it any more
+        await client.emit("ack", {"client_id": found[1], "next_message_id": number})
+    seen["still connected"] += int(client.connected)
+    await client.disconnect()
 
 
 async def program(
@@ -79,21 +77,18 @@ async def program(
 async def run(kind: str, url: str, seconds: float, count: int, password: str) -> dict[str, int]:
     seen: collections.Counter[str] = collections.Counter()
     ends_s = time.monotonic() + seconds
-    if kind == "clients":
-        results = await asyncio.gather(
-            *(browser(url, password, ends_s, seen) for _ in range(count)), return_exceptions=True
-        )
-        for error in (r for r in results if isinstance(r, BaseException)):
-            seen[f"failed: {error!r}"[:120]] += 1
-        return dict(seen)
     connector = aiohttp.TCPConnector(ssl=False, limit=count)
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar, connector=connector) as http:
         await log_in(http, url, password)
-        paths = ("/modules", f"/modules/{MODULE}/why")
-        await asyncio.gather(
-            *(program(http, url, paths[n % 2], ends_s, seen) for n in range(count))
-        )
+        if kind == "clients":
+            each = [browser(http, url, ends_s, seen) for _ in range(count)]
+        else:
+            paths = ("/modules", f"/modules/{MODULE}/why")
+            each = [program(http, url, paths[n % 2], ends_s, seen) for n in range(count)]
+        for result in await asyncio.gather(*each, return_exceptions=True):
+            if isinstance(result, BaseException):
+                seen[f"failed: {result!r}"[:120]] += 1
     return dict(seen)
 
 

@@ -103,7 +103,7 @@ def main() -> None:
         cluster.form()
         workload = SqliteWorkload()
         workload.install(cluster)
-        workload.begin(cluster)
+        cluster.twofold("a", "start", workload.module, "--prim", "a")
         cluster.wait_both_ready(workload.module)
         before = cluster.state("a", workload.module) or {}
         print(json.dumps({"machine_load_before": os.getloadavg(), "processors": os.cpu_count()}))
