@@ -28,6 +28,7 @@ FENCED = re.compile(r"^ *```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"  +#.*$")
 TOKEN = re.compile(r"--token (\S+)")
 RESCUE = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{16}")
+HERE = {"/root/": "/var/home/", "/usr/local/bin/": "/var/home/"}  # of the machine, not of a node
 ADDRESSES = {"10.0.0.": "10.77.0.", "10.0.1.": "10.77.1."}
 LEFT_OUT = ("apt-get ", "systemctl enable")  # the lab's nodes have the machine's programs
 FINDERS = ("twofold doctor", "twofold config diff")  # what they find is their exit code
@@ -107,7 +108,7 @@ class Reader:
     typed: list[str] = field(default_factory=list[str])
 
     def type(self, node: str, command: str) -> str:
-        for documented, real in ADDRESSES.items():
+        for documented, real in {**ADDRESSES, **(HERE if node else {})}.items():
             command = command.replace(documented, real)
         if "--token ..." in command:
             command = command.replace("--token ...", f"--token {TOKEN.findall(self.printed)[-1]}")

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.guides import ROOT, Reader, commands
+from tests.lab.guides import HERE, ROOT, Reader, commands
 from twofold.lab.cluster import Cluster
 from twofold.lab.lab import Lab
 
 SIZE_BYTES = 512 << 20
+HOME = HERE["/root/"]
 WHOLE_AT_MOST_S = 120.0
 README, FIRST = "README.md", "The first real cluster"
 GUIDES = "docs/guides"
@@ -35,6 +36,8 @@ def bare(request: pytest.FixtureRequest) -> Generator[Reader]:
     lab = Lab.make(f"g{os.getpid()}", size_bytes=SIZE_BYTES, witness=request.param == "witness")
     try:
         Cluster(lab).start_daemons()
+        for node in ("a", "b"):
+            lab.exec(node, ["mkdir", HOME])
         yield Reader(lab)
     finally:
         lab.down()
@@ -92,10 +95,12 @@ def backup(reader: Reader) -> None:
     reader.type("a", "mkdir /root/data-of-the-backup && echo kept > /root/data-of-the-backup/kept")
     reader.follow(page, "Only the data is to be restored")
     assert "kept" in reader.type("a", "cat /srv/demo/kept")
-    saved = {n: reader.lab.exec(n, ["base64", "/root/twofold-etc.tar.gz"]).stdout for n in "ab"}
+    file = f"{HOME}twofold-etc.tar.gz"
+    saved = {n: reader.lab.exec(n, ["base64", file]).stdout for n in "ab"}
+    assert saved["a"] != saved["b"]
     for node, text in saved.items():
         reader.has_a_new_server(node)
-        reader.lab.exec(node, ["sh", "-c", "base64 -d > /root/twofold-etc.tar.gz"], stdin=text)
+        reader.lab.exec(node, ["sh", "-c", f"base64 -d > {file}"], stdin=text)
     reader.follow(page, "Both servers are lost")
     both_ready(reader)
     assert "kept" in reader.type("b", "cat /srv/demo/kept")
@@ -141,10 +146,8 @@ def notifications(reader: Reader) -> None:
 
 def split_brain(reader: Reader) -> None:
     begin(reader)
-    reader.type("a", "twofold swap demo")
-    both_ready(reader)
     reader.lab.cut("b", ["lan", "flow"], True)
-    reader.type("a", "twofold wait demo ALONE")
+    reader.type("b", "twofold wait demo ALONE")
     reader.type("b", "echo alone > /srv/demo/only-on-b")
     reader.lab.heal("b")
     both_ready(reader)
