@@ -161,7 +161,7 @@ def stall(world: SimWorld, host: Host) -> None:
     def goes_on() -> None:
         world.clockwork.write(f"-- {kind} of {host.name} goes on")
         if clock_stops and host.power:
-            host.clock_offset_s -= (world.clockwork.now_s - began_s) * host.clock_rate
+            host.leave_out(world.clockwork.now_s - began_s)
         for process in processes:
             world.continue_process(process)
 

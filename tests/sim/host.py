@@ -56,6 +56,7 @@ class Host:
         self.daemon: SimDaemon | None = None
         self.clock_rate = 1.0
         self.clock_offset_s = 100.0
+        self.clock_read_s = 0.0  # the last that was read: it never goes back
         self.wall_offset_s = 1e9
         self.incarnation = 0
         self.engine_broken = False
@@ -64,7 +65,15 @@ class Host:
 
     def clock_s(self) -> float:
         """This machine's monotonic clock: it drifts, and a pause may leave it out."""
-        return self.clock_offset_s + self.world.clockwork.now_s * self.clock_rate
+        now_s = self.clock_offset_s + self.world.clockwork.now_s * self.clock_rate
+        self.clock_read_s = max(self.clock_read_s, now_s)
+        return now_s
+
+    def leave_out(self, seconds: float) -> None:
+        """The clock stood still that long; what somebody has read of it meanwhile stays true."""
+        self.clock_offset_s -= seconds * self.clock_rate
+        now_s = self.clock_offset_s + self.world.clockwork.now_s * self.clock_rate
+        self.clock_offset_s += max(0.0, self.clock_read_s - now_s)
 
     def wall_s(self) -> float:
         """This machine's calendar: somebody, or a time server, may set it."""

@@ -192,6 +192,7 @@ class SimWorld:
         self.clockwork.write(f"-- power on of {host.name}")
         host.power = True
         host.clock_offset_s = 100.0 - self.clockwork.now_s * host.clock_rate
+        host.clock_read_s = 0.0
         for conn in list(self.conns):
             conn.reset(host.name)
         self.review()
