@@ -10,6 +10,9 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -27,6 +30,8 @@ _FOREVER_S = 0xFFFFFFFF
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _LABEL_END = ":tf"  # "eth0:tf" in `ip addr` shows an IPv4 address as ours
 _LABEL_BYTES = 15
+
+GLANCE_S = 0.5
 
 Ip = IPv4Address | IPv6Address
 
@@ -144,6 +149,39 @@ def read_links() -> tuple[Link, ...]:
         return tuple(links)
 
 
+class Glance:
+    """One reading for all who only look at about the same moment, in threads.
+
+    A reading costs more the more addresses there are; each of many modules looks at its own, all
+    the time and at each `state`. What this process changes is seen at once: it calls `forget`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], tuple[Link, ...]] = read_links,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._now_s = now_s
+        self._one_reads = threading.Lock()
+        self._links: tuple[Link, ...] = ()
+        self._until_s: float | None = None
+
+    def links(self) -> tuple[Link, ...]:
+        with self._one_reads:
+            if self._until_s is None or self._now_s() >= self._until_s:
+                self._links = self._read()
+                self._until_s = self._now_s() + GLANCE_S
+            return self._links
+
+    def forget(self) -> None:
+        with self._one_reads:  # a reading that began before the change is waited for
+            self._until_s = None
+
+
+GLANCE = Glance()
+
+
 def _link_address(ip: Ip, message: Any, attributes: dict[str, Any]) -> LinkAddress:
     flags = int(attributes.get("IFA_FLAGS", message["flags"]))
     secondary = bool(flags & _IFA_F_SECONDARY) and ip.version == 4
@@ -184,6 +222,8 @@ def add_address(place: Place, ip: Ip) -> bool:
             if error.code == errno.EEXIST:
                 return False
             raise _refused("added to", ip, place.link.name, error) from error
+        finally:
+            GLANCE.forget()
     return True
 
 
@@ -201,6 +241,8 @@ def remove_address(link: Link, ip: Ip, prefix: int) -> None:
         except NetlinkError as error:
             if error.code not in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 raise _refused("removed from", ip, link.name, error) from error
+        finally:
+            GLANCE.forget()
 
 
 def neighbour_macs(ips: frozenset[str]) -> frozenset[bytes]:

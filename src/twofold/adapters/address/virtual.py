@@ -77,7 +77,7 @@ class VirtualAddresses:
     async def held(self) -> Sequence[HeldAddress]:
         if not self._wanted:
             return ()
-        links = await asyncio.to_thread(linking.read_links)
+        links = await asyncio.to_thread(linking.GLANCE.links)
         found: list[HeldAddress] = []
         for wanted, interface in self._wanted:
             at = linking.holder(links, wanted.ip)
