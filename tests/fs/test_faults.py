@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.fs.compared import same
 from tests.fs.engines import PEER_TIMEOUT_MS, Pair, Refused
 from tests.fs.lanes import Lane, each
 from tests.fs.plane import Plane
@@ -107,6 +108,22 @@ def test_without_the_option_faults_are_refused(pair: Pair) -> None:
     with pytest.raises(Refused) as caught:
         pair.a.command("faults", plan=[])
     assert caught.value.code == "refused"
+
+
+@pytest.mark.parametrize("pair", [{"faults": []}], indirect=True)
+def test_a_time_that_could_not_be_read_is_told_later(pair: Pair) -> None:
+    """Nobody waits for the modification time of a written file, so nobody would hear of it."""
+    pair.start()
+    with (pair.a.tree / "file").open("wb", buffering=0) as file:
+        file.write(b"x")
+        plan = [{"effect": "open_handle", "what": EIO, "from": 1, "count": 3}]
+        pair.a.command("faults", plan=plan)
+        file.write(b"y")
+        pair.a.wait_until(lambda: sum(pair.a.command("faults")["faults"]["struck"]) == 3)
+        pair.a.command("faults", plan=[])
+        failed = pair.a.status()["failed"]
+        assert failed and failed["what"] == "io_error", failed
+        same(pair)
 
 
 def second_fails(lane: Lane, label: str) -> None:

@@ -57,11 +57,19 @@ impl Engine {
     fn tell_time(&self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>) {
         let (mark, known) = self.ordered(mode, tree, inode);
         if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
-            // A file that is gone has no time to tell.
-            if let Ok(stat) = tree.stat(inode) {
-                let mtime = Some(mtime_of(&stat));
-                let change = AttributeChange { mtime, ..AttributeChange::default() };
-                self.outbox.put(&Operation::SetAttributes { id: inode.id, change }, None);
+            match tree.stat(inode) {
+                Ok(stat) => {
+                    let mtime = Some(mtime_of(&stat));
+                    let change = AttributeChange { mtime, ..AttributeChange::default() };
+                    self.outbox.put(&Operation::SetAttributes { id: inode.id, change }, None);
+                }
+                // A file that is gone has no time to tell.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::ESTALE | libc::ENOENT)) => {}
+                // No application waits for this answer, so nobody else would ask again.
+                Err(error) => {
+                    self.failure(&error);
+                    self.time_changed(tree, inode);
+                }
             }
         }
     }
