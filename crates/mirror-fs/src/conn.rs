@@ -1,18 +1,15 @@
 //! One connection to the peer: TCP with mutual TLS 1.3, frames in, frames out.
 //!
-//! Any thread may send; one thread receives. The TLS lock is never held while the socket is waited
-//! for: a receiver is not held up by a full socket, so two engines that both send cannot block each
-//! other for ever.
+//! Any thread may send; one thread receives. The two directions share nothing but the socket: a
+//! receiver is not held up by a full socket, so two engines that both send cannot block each other
+//! for ever.
 //!
-//! With `flow_encryption = "off"` the handshake is the same, and what follows it goes as it is. TLS
-//! must not read ahead into that: the dialling side says one encrypted word and waits for one, and
-//! it is the one that speaks first afterwards (its hello). So neither sends anything plain before
-//! the other has read all that was encrypted.
+//! With `flow_encryption = "off"` the handshake is the same, and what follows it goes as it is.
 //!
 //! A peer that is silent looks like an idle one; the caller of `Receiver::fill` compares
 //! `silent_ms` with its bound and closes.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -22,16 +19,17 @@ use mirror_core::wire;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::SendFlags;
-use rustls::Connection;
+use rustls_pki_types::CertificateDer;
 
 use crate::effect::{self, Effect};
-use crate::tls::{agreed_on_plain, handshake_failed};
+use crate::handshake::Handshake;
+use crate::records::{Opener, Sealer, Unsealed};
 
-/// Larger sends are encrypted and sent in pieces, so that the peer decrypts one while we encrypt
-/// the next.
-const PIECE_BYTES: usize = 192 * 1024;
-/// What is read at a time is decrypted and copied next: it should still be in the processor's cache
-/// then (with 256 KiB a byte of the flow cost a quarter more).
+/// Larger sends are sealed and sent in pieces of so many records, so that the peer opens one while
+/// we seal the next.
+const PIECE_RECORDS: usize = 12;
+/// What is read at a time is decrypted and written next: it should still be in the processor's
+/// cache then (with 256 KiB a byte of the flow cost a quarter more).
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// How long to stay awake at most.
 const AWAKE_WAIT: Duration = Duration::from_micros(80);
@@ -41,110 +39,70 @@ const LITTLE_BYTES: usize = 16 << 10;
 const AWAKE_MAX: u8 = 8;
 /// How often a waiting receiver looks up to see whether it should go on.
 const TICK: Duration = Duration::from_millis(100);
-const LAST_WORD: &[u8] = b".";
 const CONGESTION_CONTROL: &str = "cubic";
 
 pub struct Conn {
     socket: TcpStream,
-    tls: Mutex<Connection>,
-    /// The flow goes as it is.
-    plain: bool,
-    /// Whose turn it is to send: parts of one run stay together.
-    sending: Mutex<()>,
+    certificates: Vec<CertificateDer<'static>>,
+    /// The sending direction. Whoever holds it has its turn: parts of one run stay together.
+    sending: Mutex<Sending>,
+    /// The receiving direction, until a receiver takes it.
+    opener: Mutex<Option<Opener>>,
     begun: Instant,
     heard_ms: AtomicU64,
     closed: AtomicBool,
 }
 
+struct Sending {
+    /// `None`: the flow goes as it is.
+    sealer: Option<Sealer>,
+    sealed: Vec<u8>,
+}
+
 impl Conn {
-    /// Completes the handshake of `tls` within `limit`; the caller checks whose certificate it is.
-    pub fn handshake(
-        mut socket: TcpStream, mut tls: Connection, limit: Duration,
-    ) -> io::Result<Conn> {
+    /// Completes the handshake within `limit`; the caller checks whose certificate it is.
+    pub fn begin(socket: TcpStream, handshake: Handshake, limit: Duration) -> io::Result<Conn> {
         socket.set_nodelay(true)?;
         unpaced(&socket);
         socket.set_read_timeout(Some(limit))?;
         socket.set_write_timeout(Some(limit))?;
-        while tls.is_handshaking() {
-            effect::at(Effect::Handshake)?;
-            tls.complete_io(&mut socket).map_err(handshake_failed)?;
-        }
-        // TLS 1.3: the client's last flight and the server's tickets may still be in the buffer.
-        while tls.wants_write() {
-            tls.write_tls(&mut socket)?;
-        }
-        let plain = agreed_on_plain(&tls);
-        if plain {
-            leave_encryption(&mut socket, &mut tls)?;
-        }
-        tls.set_buffer_limit(None);
+        let established = handshake.run(&socket, limit)?;
         socket.set_read_timeout(Some(TICK))?;
         socket.set_write_timeout(None)?;
+        let (sealer, opener) = established.keys.unzip();
         Ok(Conn {
             socket,
-            tls: Mutex::new(tls),
-            plain,
-            sending: Mutex::new(()),
+            certificates: established.certificates,
+            sending: Mutex::new(Sending { sealer, sealed: Vec::new() }),
+            opener: Mutex::new(opener),
             begun: Instant::now(),
             heard_ms: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         })
     }
 
-    /// The peer's certificates (its own first), once the handshake is done.
-    pub fn peer_certificates(&self) -> Vec<rustls_pki_types::CertificateDer<'static>> {
-        let tls = self.tls.lock();
-        let certificates = tls.peer_certificates().unwrap_or_default();
-        certificates.iter().map(|c| c.clone().into_owned()).collect()
+    /// The peer's certificates, its own first.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
     }
 
     /// Sends the parts as one run of bytes. Blocks while the peer is slow; `close` ends the wait.
+    /// After an error nothing more can be sent.
     pub fn send(&self, parts: &[&[u8]]) -> io::Result<()> {
-        let _turn = self.sending.lock();
-        if self.plain {
-            return self.send_plain(parts);
+        let mut sending = self.sending.lock();
+        let Sending { sealer: Some(sealer), sealed } = &mut *sending else {
+            return self.push(parts);
+        };
+        let mut unsealed = Unsealed::new(parts);
+        while !unsealed.is_empty() {
+            sealed.clear();
+            sealer.seal(&mut unsealed, PIECE_RECORDS, sealed).map_err(io::Error::other)?;
+            self.push(&[sealed])?;
         }
-        if parts.iter().map(|part| part.len()).sum::<usize>() <= PIECE_BYTES {
-            // One record for header and data where they fit, instead of one each.
-            let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|p| io::IoSlice::new(p)).collect();
-            let _all = self.tls.lock().writer().write_vectored(&slices)?;
-            return self.push();
-        }
-        for part in parts {
-            for piece in part.chunks(PIECE_BYTES) {
-                self.tls.lock().writer().write_all(piece)?;
-                if piece.len() == PIECE_BYTES {
-                    self.push()?;
-                }
-            }
-        }
-        self.push()
+        Ok(())
     }
 
-    /// Sends what is encrypted. The lock is held only while the socket takes bytes at once; a full
-    /// socket is waited for without it.
-    fn push(&self) -> io::Result<()> {
-        loop {
-            {
-                let mut tls = self.tls.lock();
-                let mut socket = AtOnce(&self.socket);
-                while tls.wants_write() {
-                    match tls.write_tls(&mut socket) {
-                        Ok(_) => {}
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        Err(e) => return Err(e),
-                    }
-                }
-                if !tls.wants_write() {
-                    return Ok(());
-                }
-            }
-            self.wait_for_room()?;
-        }
-    }
-
-    fn send_plain(&self, parts: &[&[u8]]) -> io::Result<()> {
+    fn push(&self, parts: &[&[u8]]) -> io::Result<()> {
         let mut slices: Vec<io::IoSlice<'_>> = parts.iter().map(|p| io::IoSlice::new(p)).collect();
         let mut rest = &mut slices[..];
         io::IoSlice::advance_slices(&mut rest, 0); // empty parts are passed over
@@ -181,30 +139,6 @@ impl Conn {
     fn heard(&self) {
         self.heard_ms.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
-}
-
-/// The last encrypted word of each side, see the first lines of this file.
-fn leave_encryption(socket: &mut TcpStream, tls: &mut Connection) -> io::Result<()> {
-    let dials = matches!(tls, Connection::Client(_));
-    for says in [dials, !dials] {
-        if says {
-            tls.writer().write_all(LAST_WORD)?;
-            while tls.wants_write() {
-                tls.write_tls(socket)?;
-            }
-            continue;
-        }
-        let mut heard = Vec::new();
-        while !decrypt(tls, &mut heard)? {
-            if tls.read_tls(socket)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        if heard != LAST_WORD {
-            return Err(io::Error::other("the peer went on encrypting"));
-        }
-    }
-    Ok(())
 }
 
 /// Two servers side by side, one flow: there is nothing to be fair to. A congestion control that
@@ -250,42 +184,41 @@ pub enum Filled {
 }
 
 /// The receiving end: bytes in, whole frames out.
+///
+/// The buffer holds, from its beginning: frames that were taken, data to be taken, records that
+/// have not come whole. Each part begins where the one before ends or later.
 pub struct Receiver {
     conn: Arc<Conn>,
-    raw: Vec<u8>,
-    plain: Vec<u8>,
+    /// `None`: the flow comes as it is.
+    opener: Option<Opener>,
+    buffer: Vec<u8>,
     taken: usize,
-    begun: bool,
+    data_end: usize,
+    records: usize,
+    records_end: usize,
     /// How much recent waits speak for staying awake.
     awake: u8,
 }
 
 impl Receiver {
+    /// The one receiver of this connection.
     pub fn new(conn: Arc<Conn>) -> Receiver {
+        let opener = conn.opener.lock().take();
         Receiver {
             conn,
-            raw: vec![0; RECEIVE_BYTES],
-            plain: Vec::new(),
+            opener,
+            buffer: vec![0; 4 * RECEIVE_BYTES],
             taken: 0,
-            begun: false,
+            data_end: 0,
+            records: 0,
+            records_end: 0,
             awake: 0,
         }
     }
 
     /// Waits for bytes, at most a tick. An error or the end of the stream: the link is lost.
     pub fn fill(&mut self) -> io::Result<Filled> {
-        if self.taken > 0 {
-            self.plain.drain(..self.taken);
-            self.taken = 0;
-        }
-        if !self.begun && !self.conn.plain {
-            // The peer's first words may have come with the end of its handshake.
-            self.begun = true;
-            let mut tls = self.conn.tls.lock();
-            if decrypt(&mut tls, &mut self.plain)? {
-                return Ok(Filled::Bytes);
-            }
-        }
+        self.make_room();
         let count = match self.read() {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
@@ -299,17 +232,37 @@ impl Receiver {
             Err(e) => return Err(e),
         };
         self.conn.heard();
-        if self.conn.plain {
-            self.plain.extend_from_slice(&self.raw[..count]);
+        self.records_end += count;
+        let Some(opener) = &mut self.opener else {
+            (self.data_end, self.records) = (self.records_end, self.records_end);
             return Ok(Filled::Bytes);
-        }
-        let mut rest = &self.raw[..count];
-        let mut tls = self.conn.tls.lock();
-        while !rest.is_empty() {
-            tls.read_tls(&mut rest)?;
-            decrypt(&mut tls, &mut self.plain)?;
+        };
+        let received = &mut self.buffer[..self.records_end];
+        while let Some(opened) =
+            opener.open(received, self.data_end, self.records).map_err(io::Error::other)?
+        {
+            self.data_end += opened.data_bytes;
+            self.records += opened.record_bytes;
         }
         Ok(Filled::Bytes)
+    }
+
+    /// Moves what is left to the beginning, so that as little memory as possible is gone through;
+    /// a frame longer than the buffer makes it grow (their length has a bound).
+    fn make_room(&mut self) {
+        if self.taken > 0 {
+            self.buffer.copy_within(self.taken..self.data_end, 0);
+            (self.taken, self.data_end) = (0, self.data_end - self.taken);
+        }
+        if self.records > self.data_end {
+            self.buffer.copy_within(self.records..self.records_end, self.data_end);
+        }
+        let rest = self.records_end - self.records;
+        (self.records, self.records_end) = (self.data_end, self.data_end + rest);
+        let needed = self.records_end + RECEIVE_BYTES;
+        if self.buffer.len() < needed {
+            self.buffer.resize(needed, 0);
+        }
     }
 
     /// Reads from the socket: by sleeping or, while small operations follow each other closely, by
@@ -321,10 +274,11 @@ impl Receiver {
     /// short waits for little data, and no more after waiting in vain.
     fn read(&mut self) -> io::Result<usize> {
         let begun = Instant::now();
-        let part = effect::part(Effect::Receive, self.raw.len())?;
+        let part = effect::part(Effect::Receive, RECEIVE_BYTES)?;
+        let room = self.records_end..self.records_end + part;
         while self.awake > 0 {
             let flags = rustix::net::RecvFlags::DONTWAIT;
-            match rustix::net::recv(&self.conn.socket, &mut self.raw[..part], flags) {
+            match rustix::net::recv(&self.conn.socket, &mut self.buffer[room.clone()], flags) {
                 Ok((count, _)) => return Ok(self.rate(count, begun)),
                 Err(rustix::io::Errno::AGAIN) if begun.elapsed() < AWAKE_WAIT => {
                     std::thread::yield_now();
@@ -336,7 +290,7 @@ impl Receiver {
                 Err(e) => return Err(e.into()),
             }
         }
-        let count = (&self.conn.socket).read(&mut self.raw[..part])?;
+        let count = (&self.conn.socket).read(&mut self.buffer[room])?;
         Ok(self.rate(count, begun))
     }
 
@@ -349,14 +303,14 @@ impl Receiver {
 
     /// The next whole frame: its header and body. None: more bytes are needed.
     pub fn next_frame(&mut self) -> Result<Option<(wire::Header, &[u8])>, wire::WireError> {
-        let ahead = &self.plain[self.taken..];
+        let ahead = &self.buffer[self.taken..self.data_end];
         let Some(length) = wire::frame_len(ahead)? else { return Ok(None) };
         let Some(header) = ahead.first_chunk::<{ wire::HEADER_BYTES }>() else { return Ok(None) };
         let header = wire::decode_header(header)?;
         let start = self.taken + wire::HEADER_BYTES;
         let end = self.taken + length;
         self.taken = end;
-        Ok(Some((header, &self.plain[start..end])))
+        Ok(Some((header, &self.buffer[start..end])))
     }
 
     /// The next whole frame, waiting for it until `limit`.
@@ -372,20 +326,4 @@ impl Receiver {
             self.fill()?;
         }
     }
-}
-
-/// Appends what can be decrypted now; false: nothing.
-fn decrypt(tls: &mut Connection, plain: &mut Vec<u8>) -> io::Result<bool> {
-    let state = tls.process_new_packets().map_err(io::Error::other)?;
-    let mut left = state.plaintext_bytes_to_read();
-    let found = left > 0;
-    while left > 0 {
-        let mut reader = tls.reader();
-        let chunk = reader.fill_buf()?;
-        plain.extend_from_slice(chunk);
-        let length = chunk.len();
-        reader.consume(length);
-        left = left.saturating_sub(length.max(1));
-    }
-    Ok(found)
 }

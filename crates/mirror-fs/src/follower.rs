@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use mirror_core::message::{Hello, Operation, Report, Welcome};
 use mirror_core::wire;
 use parking_lot::Mutex;
-use rustls::ClientConnection;
 
 use crate::apply::Applier;
 use crate::beside::Beside;
 use crate::calls;
 use crate::conn::{Conn, Filled, Receiver};
 use crate::engine::Engine;
+use crate::handshake::Handshake;
 use crate::mode::Role;
 use crate::rescue::Rescue;
 use crate::rescue_begin::{prepare, pulse, Ready};
@@ -154,8 +154,8 @@ impl Follower {
             tls::client_config(&config.tls, config.flow_encryption).map_err(io::Error::other)?;
         let name = tls::server_name(&config.peer, &config.cluster).map_err(io::Error::other)?;
         let stream = calls::connect_timeout(&address, DIAL_LIMIT)?;
-        let tls = ClientConnection::new(tls_config, name).map_err(io::Error::other)?;
-        let conn = Arc::new(Conn::handshake(stream, tls.into(), HANDSHAKE_LIMIT)?);
+        let handshake = Handshake::client(tls_config, name)?;
+        let conn = Arc::new(Conn::begin(stream, handshake, HANDSHAKE_LIMIT)?);
         *self.conn.lock() = Some(conn.clone());
         let mut receiver = Receiver::new(conn.clone());
         let mut frame = Vec::new();

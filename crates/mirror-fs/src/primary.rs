@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use mirror_core::generation::{compare, Relation};
 use mirror_core::message::{Hello, Report, Welcome};
 use mirror_core::wire;
-use rustls::ServerConnection;
 
 use crate::conn::{Conn, Filled, Receiver};
 use crate::effect::{self, Effect};
 use crate::engine::{fresh_number, Engine};
+use crate::handshake::Handshake;
 use crate::mode::{Gate, Role};
 use crate::source::Source;
 use crate::tls;
@@ -76,11 +76,11 @@ fn server_config(engine: &Engine) -> Result<Arc<rustls::ServerConfig>, String> {
 }
 
 fn serve(engine: &Arc<Engine>, stream: TcpStream) -> Result<(), String> {
-    let tls = ServerConnection::new(server_config(engine)?).map_err(|e| e.to_string())?;
-    let conn = Conn::handshake(stream, tls.into(), HANDSHAKE_LIMIT)
+    let handshake = Handshake::server(server_config(engine)?).map_err(|e| e.to_string())?;
+    let conn = Conn::begin(stream, handshake, HANDSHAKE_LIMIT)
         .map_err(|e| format!("a connection was refused: {e}"))?;
     let expected = engine.config.certificate_name(&engine.config.peer);
-    if let Err(error) = tls::peer_is(&conn.peer_certificates(), &expected) {
+    if let Err(error) = tls::peer_is(conn.peer_certificates(), &expected) {
         return Err(refused(engine, error.to_string()));
     }
     let conn = Arc::new(conn);

@@ -54,6 +54,7 @@ pub fn server_config(
         .with_single_cert(identity.chain, identity.key)
         .map_err(|e| unusable(&files.cert, &e))?;
     config.send_tls13_tickets = 0;
+    config.enable_secret_extraction = true; // for `records`
     config.alpn_protocols = vec![protocol(encryption).to_vec()];
     Ok(Arc::new(config))
 }
@@ -70,6 +71,7 @@ pub fn client_config(
         .with_client_auth_cert(identity.chain, identity.key)
         .map_err(|e| unusable(&files.cert, &e))?;
     config.resumption = rustls::client::Resumption::disabled();
+    config.enable_secret_extraction = true; // for `records`
     config.alpn_protocols = vec![protocol(encryption).to_vec()];
     Ok(Arc::new(config))
 }
@@ -82,7 +84,7 @@ fn protocol(encryption: FlowEncryption) -> &'static [u8] {
 }
 
 /// Whether both have agreed to go on without encryption.
-pub fn agreed_on_plain(tls: &rustls::Connection) -> bool {
+pub fn agreed_on_plain(tls: &rustls::CommonState) -> bool {
     tls.alpn_protocol() == Some(PLAIN)
 }
 

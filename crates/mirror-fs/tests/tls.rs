@@ -1,77 +1,15 @@
 //! Only the peer gets in: real handshakes with certificates made here.
 
-use std::fs;
-use std::io::Cursor;
-use std::path::{Path, PathBuf};
+mod certificates;
 
+use std::io::Cursor;
+use std::path::Path;
+
+use certificates::{authority, name, Folder, CLUSTER};
 use mirror_fs::config::{certificate_name, FlowEncryption, TlsFiles};
 use mirror_fs::tls::{agreed_on_plain, client_config, peer_is, server_config, server_name};
-use rcgen::{
-    date_time_ymd, BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{date_time_ymd, CertificateParams};
 use rustls::{ClientConnection, Connection, ServerConnection};
-
-const CLUSTER: &str = "9f0c";
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority() -> Authority {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    params.distinguished_name.push(DnType::CommonName, format!("twofold {CLUSTER}"));
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A directory of its own for each test, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("twofold-tls-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// Files of a node whose certificate has these names, issued by `issuer`, that trusts
-    /// `trusted`.
-    fn node(
-        &self, node: &str, names: &[String], issuer: &Authority, trusted: &Authority,
-    ) -> TlsFiles {
-        let params = CertificateParams::new(names).unwrap();
-        self.issued(node, params, issuer, trusted)
-    }
-
-    fn issued(
-        &self, node: &str, mut params: CertificateParams, issuer: &Authority, trusted: &Authority,
-    ) -> TlsFiles {
-        params.distinguished_name.push(DnType::CommonName, node);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, issuer).unwrap();
-        TlsFiles {
-            ca: self.write(&format!("{node}-ca.crt"), &trusted.pem()),
-            cert: self.write(&format!("{node}.crt"), &certificate.pem()),
-            key: self.write(&format!("{node}.key"), &key.serialize_pem()),
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn name(node: &str) -> String {
-    certificate_name(node, CLUSTER)
-}
 
 /// Hands what one side has to say to the other.
 fn carry(from: &mut Connection, to: &mut Connection) -> Result<(), rustls::Error> {
