@@ -24,6 +24,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.fuse)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A failure that comes once in a thousand times must say what the engines saw."""
+    report = yield
+    pair = getattr(item, "funcargs", {}).get("pair")
+    if report.when == "call" and report.failed and isinstance(pair, Pair):
+        report.sections.append(("engines", pair.account()))
+    return report
+
+
 def new_home() -> Path:
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("needs root and /dev/fuse")

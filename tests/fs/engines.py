@@ -168,6 +168,17 @@ class Pair:
     def in_sync(self, primary: Engine, timeout_s: float = 90) -> None:
         primary.wait_status(timeout_s, link="up", peer_up_to_date=True, resync=None)
 
+    def account(self) -> str:
+        """What both say of themselves now, and the end of what they said before."""
+        lines: list[str] = []
+        for engine in (self.a, self.b):
+            try:
+                status = json.dumps(engine.status())
+            except (OSError, Refused) as error:
+                status = f"no status: {error}"
+            lines += [f"{engine.name}: {status}", engine.log()[-4000:]]
+        return "\n".join(lines)
+
     def close(self) -> None:
         for engine in (self.a, self.b):
             if engine.process is not None and engine.process.poll() is None:

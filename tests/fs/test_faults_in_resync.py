@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.fs.compared import same
+from tests.fs.engines import Pair
 from tests.fs.lanes import Lane, each
 from tests.fs.plane import Plane
 from tests.fs.test_faults import TABLE
@@ -54,6 +57,39 @@ def lanes_home(home: Path) -> Iterator[Path]:
     yield home
     if str(home) not in Path("/proc/mounts").read_text():
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.parametrize("pair", [{"faults": []}], indirect=True)
+def test_a_primary_that_waits_opens_when_the_second_has_marked_its_copy(pair: Pair) -> None:
+    """Else the second would take its copy for current when the link breaks once more."""
+    pair.start()
+    (pair.a.tree / "before").write_text("both have it")
+    pair.b.kill()
+    pair.a.wait_status(frozen=True)
+    written = threading.Event()
+
+    def write() -> None:
+        (pair.a.tree / "later").write_text("acknowledged")
+        written.set()
+
+    # It arrives while the gate is shut, so nothing of the old session waits.
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        pair.b.start()
+        pair.b.command("faults", plan=[{"effect": "dial", "what": EIO}])
+        pair.b.command("become_secondary", epoch=pair.epoch)
+        pair.b.command("faults", plan=[{"effect": "state_write", "what": EIO}])
+        pair.b.wait_until(lambda: sum(pair.b.command("faults")["faults"]["struck"]) > 1)
+        assert not written.is_set() and pair.a.status()["frozen"]
+        pair.b.command("faults", plan=[])
+        assert written.wait(10)
+        pair.in_sync(pair.a)
+        same(pair)
+    finally:
+        if not written.is_set():
+            pair.a.command("continue_alone", epoch=pair.next_epoch())
+        writer.join(10)
 
 
 def fall_behind(lane: Lane) -> None:

@@ -35,6 +35,7 @@ def loaded(root: Path, seed: int) -> Generator[RandomLoad]:
         stop.set()
         for thread in threads:
             thread.join(30)
+    assert not any(thread.is_alive() for thread in threads), "a change is not answered"
     for load in loads:
         assert load.broken is None, load.broken
 

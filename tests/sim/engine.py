@@ -217,24 +217,45 @@ class Engine(Process):
         self.touch()
 
     def attach(self, conn: Conn, session: int, in_sync: bool) -> None:
+        # A second that may take its copy for current must have marked it before anything is served
+        # that it has not got: then it has heard of this session, and says its first word.
+        opening = not in_sync and self.gate == "frozen"
         if in_sync:
             self.record(generations.shared(self.generation))
-        else:
-            g = self.generation
-            if not g.sole:
-                g = replace(generations.fork(g, generations.fresh_number()), sole=True)
-                self.record(g)
-            self.trusted = True
+        elif not opening:
+            self._only_here()
         self.fork_due = False
         self.session, self.full, self.phase, self.conn = session, in_sync, "attached", conn
         self.fresh_window()
-        if self.gate == "frozen":
+        if self.gate == "frozen" and not opening:
             self.gate = "open"
+        if opening:
+            self.put(Waiting(None, "opening", wake=lambda: self._marked(session)))
         self.link_up, self.peer_up_to_date, self.failed = True, in_sync, None
         if not in_sync:
             self.resync = session
             delay_s = self.world.resync_s()
             self.world.clockwork.after(delay_s, self, self._end_resync, session)
+        self.release_parked()
+        self.touch()
+
+    def _only_here(self) -> None:
+        g = self.generation
+        if not g.sole:
+            self.record(replace(generations.fork(g, generations.fresh_number()), sole=True))
+        self.trusted = True
+
+    def _marked(self, session: int) -> None:
+        """The second's copy is marked as one that is not whole: only this node can serve."""
+        if self.session != session or self.gate != "frozen":
+            return
+        try:
+            self._only_here()
+        except MirrorRefused:
+            self.failed = "io_error"
+            self.give_up()
+            return
+        self.gate = "open"
         self.release_parked()
         self.touch()
 

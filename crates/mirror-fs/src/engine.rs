@@ -188,12 +188,10 @@ impl Engine {
 
     /// Lets through what waited at the gate.
     pub fn release_parked(&self) {
-        loop {
-            let next = self.parked.lock().pop_front();
-            match next {
-                Some(Parked { tree, change, answer }) => self.submit(tree, change, answer),
-                None => return,
-            }
+        // Each once: where the gate has closed again they wait again.
+        let parked = std::mem::take(&mut *self.parked.lock());
+        for Parked { tree, change, answer } in parked {
+            self.submit(tree, change, answer);
         }
     }
 
@@ -205,27 +203,24 @@ impl Engine {
         if !mode.full {
             return false;
         }
-        let mut tried: Vec<Place> = Vec::new();
-        // It may get another name while one is tried.
-        let untried = |tried: &[Place]| {
-            inode.places.lock().iter().find(|place| !tried.contains(place)).cloned()
+        let mut lead_nowhere: Vec<Place> = Vec::new();
+        let next = |lead_nowhere: &[Place]| {
+            inode.places.lock().iter().find(|place| !lead_nowhere.contains(place)).cloned()
         };
-        while let Some(place) = untried(&tried) {
-            tried.push(place.clone());
-            let Ok(parent) = tree.revive(place.parent.inode()) else { continue };
-            if !self.bind(mode, tree, &parent) {
+        while let Some(place) = next(&lead_nowhere) {
+            let parent = tree.revive(place.parent.inode());
+            let Some(parent) = parent.ok().filter(|parent| self.bind(mode, tree, parent)) else {
+                lead_nowhere.push(place);
                 continue;
-            }
+            };
             let _order = parent.order.lock();
             if inode.bound(mode.session) {
                 return true;
             }
-            if !parent.bound(mode.session) {
-                // The kernel has dropped it since, and so has the secondary: it is bound again.
-                tried.pop();
-                continue;
-            }
-            if !inode.places.lock().contains(&place) {
+            // The kernel may have dropped the directory since, and so has the secondary: it is
+            // bound again. The file may have gone to another name, and may come back to this one:
+            // then this one is tried again.
+            if !parent.bound(mode.session) || !inode.places.lock().contains(&place) {
                 continue;
             }
             if !tree.leads(&parent, &place.name, inode) {

@@ -7,9 +7,7 @@ use mirror_core::units::Epoch;
 
 use crate::control::Refusal;
 use crate::engine::Engine;
-use crate::mode::{Gate, Role};
-
-const BY_COMMAND: &str = "frozen by command";
+use crate::mode::{Gate, Role, BY_COMMAND};
 
 impl Engine {
     pub fn freeze(&self, epoch: Epoch) -> Result<(), Refusal> {

@@ -11,6 +11,7 @@ pub mod apply;
 mod apply_names;
 pub mod apply_resync;
 mod apply_verify;
+mod attach;
 mod attributes;
 pub mod below;
 mod beside;

@@ -45,6 +45,16 @@ pub enum Gate {
     Refused(i32),
 }
 
+/// Why writes are frozen when somebody has said so.
+pub const BY_COMMAND: &str = "frozen by command";
+
+impl Gate {
+    /// Frozen for want of the peer: open again when the peer has come, or by the control plane.
+    pub fn waits_for_peer(self) -> bool {
+        matches!(self, Gate::Frozen(why) if why != BY_COMMAND)
+    }
+}
+
 #[derive(Debug)]
 pub struct Mode {
     pub role: Role,

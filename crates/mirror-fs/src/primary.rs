@@ -13,12 +13,12 @@ use mirror_core::generation::{compare, Relation};
 use mirror_core::message::{Hello, Report, Welcome};
 use mirror_core::wire;
 
+use crate::attach::{attach, resume};
 use crate::conn::{Conn, Filled, Receiver};
 use crate::effect::{self, Effect};
 use crate::engine::{fresh_number, Engine};
 use crate::handshake::Handshake;
 use crate::mode::{Gate, Role};
-use crate::source::Source;
 use crate::tls;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
@@ -197,89 +197,11 @@ fn judge(engine: &Engine, hello: &Hello) -> Welcome {
     }
 }
 
-fn resume(engine: &Arc<Engine>, conn: &Arc<Conn>, hello: &Hello) {
-    let applied = hello.resume.map_or(0, |(_, applied)| applied);
-    {
-        let mut mode = engine.mode.write();
-        if engine.outbox.resume(conn.clone(), mode.session, applied).is_err() {
-            conn.close();
-        } else if mode.gate == Gate::Frozen(LOST) {
-            mode.gate = Gate::Open;
-        }
-    }
-    let whole = !engine.generation().sole;
-    let mut facts = engine.facts.lock();
-    facts.link_up = true;
-    facts.peer_up_to_date = whole;
-    facts.refused = None;
-    drop(facts);
-    engine.release_parked();
-    engine.touch();
-    tracing::info!("the link is back; {} operations said again", engine.outbox.waiting());
-}
-
 /// The one failure that is not this node's.
 pub const PEER_FAILED: &str = "peer_apply";
 
 /// Why writes are frozen when the secondary is lost.
 pub const LOST: &str = "the secondary is lost";
-
-/// Begins a session: from here on every change is acknowledged by the secondary, or (while a
-/// resync runs) left to the resync.
-fn attach(
-    engine: &Arc<Engine>, conn: &Arc<Conn>, session: u64, in_sync: bool,
-) -> Result<u64, String> {
-    engine.stop_resync();
-    let source = Source::new(&engine.trees, session, *engine.resync_limit.lock());
-    {
-        let mut mode = engine.mode.write();
-        if mode.role != Role::Primary {
-            return Err("the role changed while the peer connected".into());
-        }
-        if in_sync {
-            engine.record(|g| *g = g.shared())?;
-            mode.fork_due = false;
-        } else {
-            // The other copy is not whole from here on: only this node can serve.
-            let fresh = fresh_number();
-            engine.record(|g| {
-                if !g.sole {
-                    *g = g.fork(fresh);
-                    g.sole = true;
-                }
-            })?;
-            engine.standing.lock().trusted = true;
-            mode.fork_due = false;
-        }
-        mode.session = session;
-        mode.full = in_sync;
-        for tree in &engine.trees {
-            tree.set_keep_all(!in_sync);
-        }
-        if !in_sync {
-            // Before the first change of the session, which may have something to add to it.
-            *engine.source.lock() = Some(source.clone());
-        }
-        engine.outbox.attach(conn.clone(), session);
-        if matches!(mode.gate, Gate::Frozen(why) if why != "frozen by command") {
-            mode.gate = Gate::Open;
-        }
-    }
-    let mut facts = engine.facts.lock();
-    facts.link_up = true;
-    facts.peer_up_to_date = in_sync;
-    facts.refused = None;
-    // What failed on this node has not come right because the other is back.
-    facts.failed.take_if(|(what, _)| *what == PEER_FAILED);
-    drop(facts);
-    if !in_sync {
-        source.start(engine.clone());
-        engine.resyncs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    }
-    engine.release_parked();
-    engine.touch();
-    Ok(session)
-}
 
 /// Hears the secondary until the link is lost; returns why.
 fn hear(engine: &Arc<Engine>, session: u64, conn: &Arc<Conn>, receiver: &mut Receiver) -> String {
@@ -381,17 +303,14 @@ fn give_up(engine: &Arc<Engine>, session: u64, why: &str) {
         } else {
             mode.session = 0;
             replies = engine.outbox.detach();
+            engine.stop_resync();
         }
-    }
-    if engine.mode.read().session == 0 {
-        engine.stop_resync();
+        let mut facts = engine.facts.lock();
+        facts.link_up = false;
+        facts.peer_up_to_date = false;
     }
     for reply in replies {
         reply.give();
     }
-    let mut facts = engine.facts.lock();
-    facts.link_up = false;
-    facts.peer_up_to_date = false;
-    drop(facts);
     engine.touch();
 }

@@ -238,10 +238,13 @@ impl Run<'_> {
         for tree in &self.engine.trees {
             tree.set_keep_all(false);
         }
-        drop(mode);
-        self.engine.facts.lock().peer_up_to_date = true;
+        // All while the mode is held: a session that follows begins with its own.
+        let mut facts = self.engine.facts.lock();
+        facts.peer_up_to_date = facts.link_up;
+        drop(facts);
         *self.engine.source.lock() = None;
         self.engine.resumption.end();
+        drop(mode);
         self.engine.touch();
         let seconds = self.source.begun.elapsed().as_secs_f64();
         let sent = self.source.figures.bytes_sent.load(Ordering::Relaxed);

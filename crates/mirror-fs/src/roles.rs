@@ -100,8 +100,6 @@ impl Engine {
                 mode.gate = Gate::Frozen("the secondary has not come yet");
                 self.outbox.expect();
             }
-        }
-        {
             let mut facts = self.facts.lock();
             facts.peer_up_to_date = false;
             facts.failed = None;
@@ -246,17 +244,16 @@ impl Engine {
             mode.session = 0;
             mode.full = false;
             mode.gate = Gate::Open;
+            self.stop_resync();
+            let mut facts = self.facts.lock();
+            facts.link_up = false;
+            facts.peer_up_to_date = false;
             self.outbox.detach()
         };
-        self.stop_resync();
         for reply in replies {
             reply.give();
         }
         self.release_parked();
-        let mut facts = self.facts.lock();
-        facts.link_up = false;
-        facts.peer_up_to_date = false;
-        drop(facts);
         self.touch();
         tracing::info!(epoch, "goes on alone");
         Ok(())
