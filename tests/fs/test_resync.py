@@ -17,6 +17,7 @@ import pytest
 from tests.fs.compared import same
 from tests.fs.engines import Engine, Pair
 from tests.fs.load import RandomLoad
+from tests.fs.plane import Plane
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -92,6 +93,36 @@ def test_a_resync_under_load_ends_with_equal_copies(pair: Pair, seed: int) -> No
         pair.in_sync(pair.a)
         time.sleep(0.3)
     same(pair)
+
+
+@pytest.mark.parametrize("pair", [{"resync_limit_bytes_per_s": 1 << 20}], indirect=True)
+def test_names_that_go_during_a_resync_leave_the_other_names_of_their_files(pair: Pair) -> None:
+    """The second moves aside what goes; at the end it must know what lives on, and what is open."""
+    pair.a.start()
+    pair.b.start()
+    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
+    tree = pair.a.tree
+    (tree / "large").write_bytes(random.Random(1).randbytes(3 << 20))
+    (tree / "one").symlink_to("nowhere")
+    os.mkfifo(tree / "fifo one")
+    (tree / "file one").write_text("held")
+    for name in ("", "fifo ", "file "):
+        os.link(tree / f"{name}one", tree / f"{name}two", follow_symlinks=False)
+    with (tree / "file one").open("r+b", buffering=0) as held:
+        pair.b.command("become_secondary", epoch=pair.epoch)
+        pair.a.wait_until(lambda: (pair.b.raw / "two").is_symlink())
+        for name in ("two", "fifo two", "file one", "file two"):
+            (tree / name).unlink()
+        assert pair.a.status()["resync"], "it ended too soon to prove anything"
+        pair.in_sync(pair.a)
+        with Plane(pair, pair.a, pair.b):
+            os.link(tree / "one", tree / "three", follow_symlinks=False)
+            (tree / "fifo one").chmod(0o600)
+            held.write(b"written without a name")
+            (tree / "later").write_text("later")
+            pair.in_sync(pair.a)
+            same(pair)
+        assert pair.a.status()["counters"]["resyncs"] == 1
 
 
 @pytest.mark.parametrize("seed", range(3))

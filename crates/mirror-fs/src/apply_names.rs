@@ -139,20 +139,22 @@ impl Applier {
         Ok(())
     }
 
-    /// At the end of a resync: a file that stands aside only is kept by its number.
-    pub(crate) fn keep_open(&mut self, id: FileId) -> io::Result<()> {
+    /// At the end of a resync, of a file that stands aside under so many names, which go now: the
+    /// primary may still use it by its other names, or because it is open there.
+    pub(crate) fn keep_what_lives_on(&mut self, id: FileId, aside: usize) -> io::Result<()> {
         let path = self.path_fd(id)?;
         let stat = calls::fstat(&path)?;
-        match crate::tree::kind_of(stat.st_mode) {
-            FileKind::Regular if stat.st_nlink == 1 => {
-                let tree = self.tree(id)?;
-                if let Some(handle) = self.known.get(&id) {
-                    let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
-                    self.orphans.insert(id, fd);
-                }
-            }
-            FileKind::Regular => {}
-            _ => self.unlearn(id),
+        let kind = crate::tree::kind_of(stat.st_mode);
+        let has_other_names = kind != FileKind::Directory && stat.st_nlink as usize > aside;
+        if has_other_names {
+            return Ok(());
+        }
+        if kind != FileKind::Regular {
+            self.unlearn(id);
+        } else if let Some(handle) = self.known.get(&id) {
+            let tree = self.tree(id)?;
+            let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
+            self.orphans.insert(id, fd);
         }
         Ok(())
     }

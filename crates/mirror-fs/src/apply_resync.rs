@@ -36,14 +36,24 @@ pub struct Incoming {
     /// From the beginning of a resync to its end nothing is removed, only moved aside.
     pub running: bool,
     listings: HashMap<FileId, Vec<Entry>>,
-    /// Files that stand aside, by number: where.
-    aside: HashMap<FileId, Vec<u8>>,
+    /// Files that stand aside, by number: under which names. One may have other names elsewhere.
+    aside: HashMap<FileId, Vec<Vec<u8>>>,
     next: u64,
 }
 
 impl Incoming {
     pub fn forget(&mut self, id: FileId) {
         self.aside.remove(&id);
+    }
+
+    /// One of the names under which a file stands aside; it stands there no longer.
+    fn take_aside(&mut self, id: FileId) -> Option<Vec<u8>> {
+        let names = self.aside.get_mut(&id)?;
+        let name = names.pop();
+        if names.is_empty() {
+            self.aside.remove(&id);
+        }
+        name
     }
 }
 
@@ -192,7 +202,7 @@ impl Applier {
     /// Gives a known file this name: from where it stands aside, or as one more link.
     fn bring(&mut self, id: FileId, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
         self.keep_names(id, directory)?;
-        if let Some(aside) = self.resync.aside.remove(&id) {
+        if let Some(aside) = self.resync.take_aside(id) {
             let from = self.aside_directory(id)?;
             return rename(from.as_fd(), &aside, directory.as_fd(), name, 0);
         }
@@ -236,7 +246,7 @@ impl Applier {
             match rename(directory.as_fd(), name, to.as_fd(), &aside, NOREPLACE) {
                 Ok(()) => {
                     if let Some(number) = number {
-                        self.resync.aside.insert(number, aside);
+                        self.resync.aside.entry(number).or_default().push(aside);
                     }
                     return Ok(());
                 }
@@ -302,10 +312,9 @@ impl Applier {
     pub fn end_resync(&mut self) -> io::Result<()> {
         self.settle_times();
         // What the primary unbound is not known any more; the rest is still open there.
-        let aside: Vec<FileId> = std::mem::take(&mut self.resync).aside.into_keys().collect();
-        for id in aside {
+        for (id, names) in std::mem::take(&mut self.resync).aside {
             // What cannot be opened any more is gone on the primary too.
-            if self.keep_open(id).is_err() {
+            if self.keep_what_lives_on(id, names.len()).is_err() {
                 self.unlearn(id);
             }
         }
