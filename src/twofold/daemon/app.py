@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from twofold.adapters.address import VirtualAddresses
+from twofold.adapters.address.links import Glance
 from twofold.adapters.arbiter import make_arbiter, make_witnesses
 from twofold.adapters.arbiter.witnesses import Witness
 from twofold.adapters.checkers import Target, make_checker
@@ -74,6 +75,7 @@ class Daemon:
     def __init__(self, where: Places) -> None:
         self._where = where
         self._clock = Clock()
+        self._glance = Glance()
         self.ending = asyncio.Event()
         self._changed = asyncio.Event()
         self._journal = Journal(where.var / "journal.sqlite", Journald())
@@ -305,7 +307,7 @@ class Daemon:
             facts=facts,
         )
         engine = self._engine(node, module)
-        address = VirtualAddresses(module.config.addresses, others)
+        address = VirtualAddresses(module.config.addresses, others, self._glance)
         target = Target(
             application,
             address,

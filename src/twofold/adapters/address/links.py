@@ -153,7 +153,7 @@ class Glance:
     """One reading for all who only look at about the same moment, in threads.
 
     A reading costs more the more addresses there are; each of many modules looks at its own, all
-    the time and at each `state`. What this process changes is seen at once: it calls `forget`.
+    the time and at each `state`. Who changes something calls `forget`, and it is seen at once.
     """
 
     def __init__(
@@ -177,9 +177,6 @@ class Glance:
     def forget(self) -> None:
         with self._one_reads:  # a reading that began before the change is waited for
             self._until_s = None
-
-
-GLANCE = Glance()
 
 
 def _link_address(ip: Ip, message: Any, attributes: dict[str, Any]) -> LinkAddress:
@@ -222,8 +219,6 @@ def add_address(place: Place, ip: Ip) -> bool:
             if error.code == errno.EEXIST:
                 return False
             raise _refused("added to", ip, place.link.name, error) from error
-        finally:
-            GLANCE.forget()
     return True
 
 
@@ -241,8 +236,6 @@ def remove_address(link: Link, ip: Ip, prefix: int) -> None:
         except NetlinkError as error:
             if error.code not in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 raise _refused("removed from", ip, link.name, error) from error
-        finally:
-            GLANCE.forget()
 
 
 def neighbour_macs(ips: frozenset[str]) -> frozenset[bytes]:

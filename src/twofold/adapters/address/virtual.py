@@ -38,12 +38,19 @@ class VirtualAddresses:
 
     `peers`: the addresses of the other nodes. A node that lost its epoch while it was frozen may
     still answer for the address; it is overruled with a warning, a stranger never is.
+    `glance`: the modules of one node look together.
     """
 
-    def __init__(self, addresses: Sequence[Address], peers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        peers: Sequence[str] = (),
+        glance: linking.Glance | None = None,
+    ) -> None:
         self._wanted = tuple((ipaddress.ip_interface(a.ip), a.interface) for a in addresses)
         self._ips: tuple[Ip, ...] = tuple(wanted.ip for wanted, _ in self._wanted)
         self._peers = frozenset(peers)
+        self._glance = glance or linking.Glance()
         self._one_at_a_time = asyncio.Lock()
         self._changing = threading.Lock()
         self._may_add = False
@@ -77,7 +84,7 @@ class VirtualAddresses:
     async def held(self) -> Sequence[HeldAddress]:
         if not self._wanted:
             return ()
-        links = await asyncio.to_thread(linking.GLANCE.links)
+        links = await asyncio.to_thread(self._glance.links)
         found: list[HeldAddress] = []
         for wanted, interface in self._wanted:
             at = linking.holder(links, wanted.ip)
@@ -156,6 +163,8 @@ class VirtualAddresses:
                     with contextlib.suppress(MachineError):
                         linking.remove_address(place.link, ip, place.prefix)
                 raise
+            finally:
+                self._glance.forget()
         return [ip for ip, _ in added]
 
     def _remove(self) -> None:
@@ -168,6 +177,7 @@ class VirtualAddresses:
             end_connections(ips)
             for link, address in ours:
                 linking.remove_address(link, address.ip, address.prefix)
+            self._glance.forget()
             end_connections(ips)
 
     async def _announce(self) -> None:
