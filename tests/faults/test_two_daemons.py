@@ -140,5 +140,6 @@ def test_keys_are_rotated_under_a_running_pair(nodes: TwoNodes) -> None:
     nodes.kill_daemon("a")  # and a daemon that begins now takes them up
     nodes.start("a")
     nodes.until_states(WHOLE)
-    nodes.do("a", "swap")
+    # It serves at once, and gives away when it has heard the other.
+    nodes.until(lambda: not nodes.do("a", "swap").startswith("refused"), "a swap is taken")
     nodes.until_states("SECOND:Ready PRIM:Ready")

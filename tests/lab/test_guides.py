@@ -191,6 +191,7 @@ STORIES: dict[str, Callable[[Reader], None]] = {
 NOT_FOLLOWED = {
     "k3s": "needs real servers and the network: tests/vm types its commands in guests",
     "k3s-limits": "has nothing to type",
+    "shared-backup": "needs three nodes: tests/system/test_three_nodes.py does what it tells",
 }
 
 
