@@ -1,12 +1,21 @@
-"""For all tiers: a test written as `async def` runs in an event loop of its own."""
+"""For all tiers: a test written as `async def` runs in an event loop of its own.
+
+A run that is asked to end (SIGTERM, as `timeout` sends it) ends as by Ctrl-C, so that each test
+takes away what it made.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 from typing import Any
 
 import pytest
+
+
+def pytest_configure() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,8 +1,8 @@
 //! One connection to the peer: TCP with mutual TLS 1.3, frames in, frames out.
 //!
-//! Any thread may send; one thread receives. The two directions share nothing but the socket: a
-//! receiver is not held up by a full socket, so two engines that both send cannot block each other
-//! for ever.
+//! Any thread may send; one thread receives. The two directions share the socket and, for a moment,
+//! where new keys come from: a receiver is not held up by a full socket, so two engines that both
+//! send cannot block each other for ever.
 //!
 //! With `flow_encryption = "off"` the handshake is the same, and what follows it goes as it is.
 //!

@@ -25,7 +25,14 @@ from typing import Any, cast
 
 from twofold.adapters import pki
 from twofold.config.homes import home_problems
-from twofold.config.load import load_module, load_node, module_files, module_names, parse_cluster
+from twofold.config.load import (
+    NodeConfig,
+    load_module,
+    load_node,
+    module_files,
+    module_names,
+    parse_cluster,
+)
 from twofold.config.render import cluster_toml
 from twofold.config.schema import ClusterConfig, ClusterNode
 from twofold.config.schema_arbitration import WitnessSection
@@ -90,6 +97,18 @@ class JoinRequest:
         return JoinRequest(node, {str(k): str(v) for k, v in pairs.items()}, csr.encode())
 
 
+@dataclass(frozen=True)
+class Granted:
+    """A request that fits, and all that its admission writes."""
+
+    node: NodeConfig
+    request: JoinRequest
+    cluster: ClusterConfig  # with the new node
+    key: str  # the fingerprint of the newcomer's key
+    invitations: dict[str, Invitation]
+    invitation: Invitation  # of those, the one that it used
+
+
 class Admission:
     """Answers callers without a certificate: `ControlChannel(admit=Admission(...).answer)`."""
 
@@ -120,24 +139,15 @@ class Admission:
                 await self._reload()
                 return reply
             # In a thread: a slow disk must not keep the heartbeats waiting.
-            request = await asyncio.to_thread(self._examined, body)
+            request = (await asyncio.to_thread(self._examined, body)).request
             if self._introduce is not None:
                 await self._introduce(request.node, request.addresses)
             reply = await asyncio.to_thread(self._admit, body)
         await self._reload()
         return reply
 
-    def _examined(self, body: Mapping[str, Any]) -> JoinRequest:
+    def _examined(self, body: Mapping[str, Any]) -> Granted:
         """A request that will be granted; raises for any other, with nothing written."""
-        node = load_node(self._etc)
-        assert node is not None, "a control channel is only served when configured"
-        invitation = _proven_invitation(_read_invitations(self._etc), body)
-        request = JoinRequest.of(body)
-        refuse_unfit_invitation(invitation, request.node, pki.key_fingerprint(request.csr))
-        grown_for(self._etc, node.cluster, request.node, request.addresses)
-        return request
-
-    def _admit(self, body: Mapping[str, Any]) -> dict[str, Any]:
         node = load_node(self._etc)
         assert node is not None, "a control channel is only served when configured"
         invitations = _read_invitations(self._etc)
@@ -146,11 +156,17 @@ class Admission:
         key = pki.key_fingerprint(request.csr)
         refuse_unfit_invitation(invitation, request.node, key)
         cluster = grown_for(self._etc, node.cluster, request.node, request.addresses)
+        return Granted(node, request, cluster, key, invitations, invitation)
+
+    def _admit(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        # Examined again: the files may have changed while the other nodes were told.
+        granted = self._examined(body)
+        node, request, cluster = granted.node, granted.request, granted.cluster
         authority = pki.load_authority(node.pki)
         cluster_id = node.cluster.cluster.id
         certificate = pki.sign_request(authority, request.csr, request.node, cluster_id)
-        invitation.used_by, invitation.key = request.node, key
-        _write_invitations(self._etc, invitations)
+        granted.invitation.used_by, granted.invitation.key = request.node, granted.key
+        _write_invitations(self._etc, granted.invitations)
         text = cluster_toml(cluster)
         pki.write_file(self._etc / "cluster.toml", text.encode(), 0o644)
         return {

@@ -128,17 +128,21 @@ class Membership:
 
     async def introduce(self, newcomer: str, addresses: Mapping[str, str]) -> None:
         """Every node that is there knows a new one before that knows itself admitted."""
-        node = configured(self._etc)
         body = {"command": "peer_welcome", "node": newcomer, "addresses": dict(addresses)}
+        mend = "All nodes must know each other; start it and join again."
+        await self._tell_peers(body, mend, but=newcomer)  # that one asks again
+
+    async def _tell_peers(self, body: Body, mend: str, but: str = "") -> None:
+        """Tells each other node, before this one writes; raises at the first silent one."""
+        node = configured(self._etc)
         for peer in node.peers:
-            if peer.name == newcomer:
-                continue  # it asks again
+            if peer.name == but:
+                continue
             try:
                 await self._ask(node, peer.name, body)
             except NodeUnreachable as e:
                 raise CommandRefused(
-                    f"node {peer.name} cannot be told of the new node: {e.sentence}",
-                    "All nodes must know each other; start it and join again.",
+                    f"node {peer.name} cannot be told: {e.sentence}", mend
                 ) from None
 
     async def _cluster_state(self, body: Body) -> Answer:
@@ -203,25 +207,14 @@ class Membership:
         try:
             await self._ask(node, gone, {"command": "peer_files"})
         except NodeUnreachable:
-            await self._tell_removed(node, gone)
+            body = {"command": "peer_removed", "node": gone}
+            await self._tell_peers(body, f"Start it first, or remove it before {gone}.", but=gone)
             self._forget(gone)
             await self._around.reload()
             return {"removed": gone}
         raise CommandRefused(
             f"node {gone} is alive", f"Let it leave by itself: on {gone}, twofold cluster leave"
         )
-
-    async def _tell_removed(self, node: NodeConfig, gone: str) -> None:
-        for peer in node.peers:
-            if peer.name == gone:
-                continue
-            try:
-                await self._ask(node, peer.name, {"command": "peer_removed", "node": gone})
-            except NodeUnreachable as e:
-                raise CommandRefused(
-                    f"node {peer.name} cannot be told: {e.sentence}",
-                    f"Start it first, or remove it before {gone}.",
-                ) from None
 
     async def _cluster_arbitration(self, body: Body) -> Answer:
         """Witnesses and ping addresses: without `text` shown, with it set, on all nodes."""
@@ -242,16 +235,9 @@ class Membership:
 
     async def tell_arbitration(self, cluster: ClusterConfig) -> None:
         """The other nodes write it first: nobody asks a witness that the other does not know."""
-        node = configured(self._etc)
         body = {"command": "peer_arbitration", "text": render.arbitration_toml(cluster)}
-        for peer in node.peers:
-            try:
-                await self._ask(node, peer.name, body)
-            except NodeUnreachable as e:
-                raise CommandRefused(
-                    f"node {peer.name} cannot be told: {e.sentence}",
-                    "All nodes must know the same witnesses; start it and try again.",
-                ) from None
+        mend = "All nodes must know the same witnesses; start it and try again."
+        await self._tell_peers(body, mend)
 
     async def _peer_arbitration(self, caller: str, body: Body) -> Answer:
         node = configured(self._etc)
