@@ -6,6 +6,7 @@ error text shows one line for each: `module.toml line 12, column 1: there is no 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -77,26 +78,27 @@ def placed(sentence: str) -> Placed:
 def as_written(sentence: str, written: str, completed: str) -> str:
     """The places of a problem in `completed` as they are in what a person wrote.
 
-    Completing a module adds at most one line to its module.toml, the port; what stands below it
-    is one line further up in the file that the person looks at.
+    A module.toml is completed before it is checked: lines are added (its port, its nodes), values
+    are set. What stands in an added line has no line in the file that the person looks at.
     """
-    before, after = written.splitlines(), completed.splitlines()
-    if len(after) != len(before) + 1:
-        return sentence
-    # Values that were set stand in the same lines as before; the new line is where the rest shifts.
-    added = next(
-        (n for n, line in enumerate(after) if _PORT.match(line) and before[n : n + 1] != [line]),
-        None,
-    )
-    if added is None:
-        return sentence
+    lines = _lines_of(written.splitlines(), completed.splitlines())
 
-    def shifted(found: re.Match[str]) -> str:
-        line = int(found["line"])
-        return f"{found['file']} line {line - 1 if line > added + 1 else line}"
+    def placed_again(found: re.Match[str]) -> str:
+        line = lines.get(int(found["line"]))
+        return f"{found['file']} line {line}{found['column']}" if line else found["file"]
 
-    return _LINE.sub(shifted, sentence)
+    return _PLACE.sub(placed_again, sentence)
 
 
-_PORT = re.compile(r"port = \d+$")
-_LINE = re.compile(r"(?P<file>\S*module\.toml) line (?P<line>\d+)")
+def _lines_of(written: list[str], completed: list[str]) -> dict[int, int]:
+    """For each line of `completed`, counted from 1, the line of `written` that it was."""
+    found: dict[int, int] = {}
+    matcher = difflib.SequenceMatcher(None, written, completed, autojunk=False)
+    for kind, start, end, start_there, end_there in matcher.get_opcodes():
+        if kind in ("equal", "replace"):
+            pairs = zip(range(start_there, end_there), range(start, end), strict=False)
+            found |= {there + 1: here + 1 for there, here in pairs}
+    return found
+
+
+_PLACE = re.compile(r"(?P<file>\S*module\.toml) line (?P<line>\d+)(?P<column>, column \d+)?")
