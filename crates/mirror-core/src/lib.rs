@@ -9,6 +9,7 @@ pub mod generation;
 pub mod kept;
 pub mod message;
 pub mod pace;
+pub mod pieces;
 pub mod remembered;
 pub mod rescue;
 pub mod tree_identity;

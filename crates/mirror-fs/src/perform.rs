@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use mirror_core::message::{AttributeChange, FileKind, Operation};
+use mirror_core::pieces;
 use mirror_core::units::FileTime;
 use parking_lot::MutexGuard;
 use rustix::fs as rfs;
@@ -22,11 +23,6 @@ use crate::mode::Mode;
 use crate::progress::{Mark, Progress, Send};
 use crate::resume::Doubt;
 use crate::tree::{mtime_of, Inode, Tree};
-
-/// A large write is done and sent in pieces of this size.
-const PIECE_BYTES: usize = 128 << 10;
-/// The first piece of a large write is a small one, so that the secondary begins early.
-const FIRST_PIECE_BYTES: usize = 32 << 10;
 
 /// What remains to be done after the mode has been let go: a sync of this disk, which may be long.
 pub enum Remainder {
@@ -176,9 +172,8 @@ impl Engine {
         let mut sent = false;
         while written < write.data.len() {
             // In pieces, so that the secondary works on one while we work on the next.
-            let large = write.data.len() > PIECE_BYTES;
-            let bytes = if large && written == 0 { FIRST_PIECE_BYTES } else { PIECE_BYTES };
-            let piece = &write.data[written..write.data.len().min(written + bytes)];
+            let bytes = pieces::next_bytes(written, write.data.len());
+            let piece = &write.data[written..written + bytes];
             let offset = write.offset + written as u64;
             let count = match self.write_here(tree, &inode, &file, offset, piece, &write) {
                 Ok(count) => count,
