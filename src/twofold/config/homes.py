@@ -46,8 +46,7 @@ def within(node: NodeConfig, module: Module) -> NodeConfig:
     kept = tuple(n for n in node.cluster.nodes if n.name in names)
     if module.config.module.kind == "mirror" and len(kept) < NODES_OF_A_MIRROR:
         raise ConfigError(
-            "a mirror needs a second node, and this cluster has one only; what runs of it goes "
-            "on, and nobody watches it",
+            "a mirror needs a second node, and this cluster has one only",
             "On the other server: twofold cluster join",
         )
     return replace(node, cluster=node.cluster.model_copy(update={"nodes": kept}))

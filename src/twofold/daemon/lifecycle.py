@@ -20,6 +20,7 @@ from twofold.config.places import Places
 from twofold.daemon.checking import Checking
 from twofold.daemon.driver import ModuleDriver
 from twofold.daemon.journal import Entry, Journal
+from twofold.daemon.partners import with_partners
 from twofold.daemon.parts import Parts
 from twofold.daemon.switches import Switches, SwitchFile
 from twofold.errors import OperatorError, TwofoldError
@@ -133,7 +134,7 @@ class Lifecycle:
             # Its parts are of the old configuration, so is what rules for it.
             kept = running.driver.view.settings
             settings = replace(
-                running.switches.over(settings_of(self._node, module)),
+                running.switches.over(self._settings_of(module)),
                 arbitration=kept.arbitration,
                 waits_for=kept.waits_for,
             )
@@ -160,10 +161,10 @@ class Lifecycle:
         await self._build(module)
 
     async def _build(self, module: Module) -> None:
-        within(self._node, module)
+        node = with_partners(self._node, module, self._places.var)
         now_s = self._clock.monotonic_s()
         switches = SwitchFile(self._places.var / module.name).read()
-        settings = switches.over(settings_of(self._node, module))
+        settings = switches.over(settings_of(node, module))
         view = View(settings=settings, now_s=now_s, since_s=now_s, peer_heard_s=now_s)
         state_file = StateFile(self._places.var / module.name / "state.json")
         written = state_file.read()
@@ -172,7 +173,7 @@ class Lifecycle:
         boot = module.config.module.boot if switches.boot is None else switches.boot
         if self._first_since_boot(module.name) and not boot:
             view = replace(view, wanted=False)
-        parts = self._parts_of(self._node, module, lambda: self._facts(module.name))
+        parts = self._parts_of(node, module, lambda: self._facts(module.name))
         driver = ModuleDriver(
             module.name,
             view,
@@ -191,13 +192,16 @@ class Lifecycle:
         )
         self.running[module.name] = Running(module, driver, checking, tasks, switches)
 
+    def _settings_of(self, module: Module) -> Settings:
+        return settings_of(with_partners(self._node, module, self._places.var), module)
+
     async def switch(self, name: str, switches: Switches, sentence: str) -> None:
         """Remembered first, then in force."""
         await SwitchFile(self._places.var / name).write(switches)
         running = self.running[name]
         running.switches = switches
         running.driver.checkers_off = switches.checkers_off
-        configured = settings_of(self._node, running.pending or running.module)
+        configured = self._settings_of(running.pending or running.module)
         kept = running.driver.view.settings.arbitration
         running.driver.change_settings(replace(switches.over(configured), arbitration=kept))
         self._note(name, sentence, "info")

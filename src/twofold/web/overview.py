@@ -74,7 +74,7 @@ def _health(sides: tuple[Side, ...], serving: list[Side]) -> Health:
         whole_pair = all(
             s.state == "SECOND" and s.object.get("readiness") == "Ready" for s in others
         )
-        is_ready = serving[0].object.get("readiness") == "Ready"
+        is_ready = serving[0].state != "ALONE" and serving[0].object.get("readiness") == "Ready"
         return "good" if whole_pair and is_ready else "degraded"
     if len(serving) > 1:
         return "down"  # two serve: worse than none

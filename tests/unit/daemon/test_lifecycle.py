@@ -22,7 +22,7 @@ from twofold.daemon.lifecycle import (
 )
 from twofold.daemon.parts import Parts
 from twofold.errors import OperatorError
-from twofold.machine.events import StartAsked
+from twofold.machine.events import PrimAsked, StartAsked
 from twofold.machine.model import Kind
 
 CLUSTER = """
@@ -118,12 +118,18 @@ def test_the_machine_is_told_its_kind_and_what_it_waits_for() -> None:
 class Site:
     """A node's directories, with the module `shop`, which runs nothing of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cluster: str = CLUSTER) -> None:
         self.places = Places(root / "etc", root / "var", root / "run")
         self.directory = self.places.etc / "modules" / "shop"
-        self.directory.mkdir(parents=True)
-        self.node = NodeConfig(self.places.etc, "a", parse_cluster(CLUSTER))
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.engine = EngineModel("a")
         self.said = Journal(root / "journal.sqlite")
+        self.engine_configs: list[dict[str, object]] = []
+        self.joins(cluster)
+
+    def joins(self, cluster: str) -> None:
+        """What runs lives on, as when a membership begins."""
+        self.node = NodeConfig(self.places.etc, "a", parse_cluster(cluster))
         self.lifecycle = Lifecycle(
             self.node, self.places, self._parts, clock=Clock(), journal=self.said,
             on_report=lambda name, urgent: None,
@@ -131,7 +137,14 @@ class Site:
 
     def _parts(self, node: NodeConfig, module: Module, facts: object) -> Parts:
         story: list[str] = []
-        return Parts(Engine(EngineModel("a"), story), Application(story), Address(story), ())
+        if module.config.module.kind == "mirror":
+            self.engine_configs.append(mirror_config(node, module, self.places))
+        return Parts(Engine(self.engine, story), Application(story), Address(story), ())
+
+    async def reaches(self, state: str) -> None:
+        async with asyncio.timeout(5):
+            while self.lifecycle.state_of("shop") != state:
+                await asyncio.sleep(0.01)
 
     async def has(self, description: str) -> Running:
         text = f'[module]\nkind = "light"\ndescription = "{description}"\n'
@@ -145,12 +158,62 @@ async def test_a_change_that_is_taken_back_is_not_waited_for_any_more(tmp_path: 
     running = await site.has("one")
     try:
         running.driver.post(StartAsked())
-        async with asyncio.timeout(5):
-            while site.lifecycle.state_of("shop") != "UP":
-                await asyncio.sleep(0.01)
+        await site.reaches("UP")
         assert (await site.has("two")).pending is not None
         running = await site.has("one")
         assert running.pending is None
         assert running.driver.digest == running.module.digest
     finally:
         await site.lifecycle.close()
+
+
+# --- a node that is removed while the module runs ---------------------------------------------
+
+ALONE = CLUSTER.partition('[[node]]\nname = "b"')[0]
+NEW = ALONE + '[[node]]\nname = "c"\naddresses = { lan = "10.0.0.3", flow = "fd00::3" }\n'
+
+
+@pytest.mark.parametrize("names", ["", 'nodes = ["a", "b"]\n'], ids=["all nodes", "named"])
+async def test_what_runs_is_watched_on_when_its_partner_is_removed(
+    tmp_path: Path, names: str
+) -> None:
+    site = Site(tmp_path)
+    text = MODULE.replace('default_primary = "b"\n', names).replace('"2s"', '"1s"')
+    (site.directory / "module.toml").write_text(text)
+    await site.lifecycle.reload()
+    site.lifecycle.running["shop"].driver.post(PrimAsked())
+    await site.reaches("ALONE")
+    await site.lifecycle.close()
+    site.joins(ALONE)
+    try:
+        await site.lifecycle.reload()
+        assert site.lifecycle.broken == {}
+        await site.reaches("ALONE")
+        assert site.lifecycle.running["shop"].driver.view.settings.peer == "b"
+        assert site.engine_configs[-1] == site.engine_configs[0], "its engine can be started again"
+    finally:
+        await site.lifecycle.close()
+
+
+async def test_a_new_partner_takes_the_place_of_the_removed_one(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    (site.directory / "module.toml").write_text(MODULE.replace('default_primary = "b"\n', ""))
+    for cluster, peer in ((CLUSTER, "b"), (ALONE, "b"), (NEW, "c"), (ALONE, "c")):
+        site.joins(cluster)
+        await site.lifecycle.reload()
+        assert site.lifecycle.running["shop"].driver.view.settings.peer == peer
+        await site.lifecycle.close()
+
+
+async def test_a_mirror_that_never_had_a_partner_says_that_it_needs_one(tmp_path: Path) -> None:
+    site = Site(tmp_path, ALONE)
+    (site.directory / "module.toml").write_text(MODULE)
+    await site.lifecycle.reload()
+    assert "needs a second node" in str(site.lifecycle.broken["shop"])
+    other = ALONE.replace("9f0c1d2e", "8e0c1d2e")
+    site.joins(CLUSTER)
+    await site.lifecycle.reload()
+    await site.lifecycle.close()
+    site.joins(other)
+    await site.lifecycle.reload()
+    assert "shop" in site.lifecycle.broken, "a partner in another cluster is none"

@@ -64,6 +64,13 @@ def test_a_node_that_the_module_does_not_live_on_is_not_on_its_card() -> None:
     assert [b.node for b in card(third, "files", History(), [], NOW).boxes] == ["a", "b"]
 
 
+def test_a_mirror_whose_other_node_was_removed_is_not_protected() -> None:
+    alone = module_object("a", "ALONE", sentence="Serving alone.")
+    one = Snapshot("a", cluster_state("a"), snapshot(alone, None).nodes[:1])
+    found = card(one, "files", History(), [], NOW)
+    assert (found.badge, found.tone) == ("Not protected", "warn")
+
+
 def test_a_sentence_that_names_its_node_does_not_name_it_twice() -> None:
     found = shown(module_object("a", "ALONE", sentence="A is starting to serve."), None)
     assert found.sentence == "a is starting to serve."
