@@ -58,6 +58,8 @@ class Engine:
             folder.mkdir(parents=True, exist_ok=True)
         config = self._place / "mirror.json"
         config.write_text(json.dumps(self._config))
+        # A run that was killed leaves its socket, which would be taken for this engine's.
+        (self._place / "mirror.sock").unlink(missing_ok=True)
         program = Path(sys.executable).parent / "twofold-mirror"
         self._process = self.node.start(program, "--config", config, log=self._place / "mirror.log")
         deadline_s = time.monotonic() + 20
