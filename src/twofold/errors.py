@@ -4,7 +4,8 @@
     |-- OperatorError      the person: wrong configuration, command not possible now
     |   |-- ConfigError        a file or value is wrong; names file, line, key and the mend
     |   |-- CommandRefused     not in this state; says why and what to do instead
-    |   |   `-- NotThere           no module, version or node of that name
+    |   |   |-- NotThere           no module, version or node of that name
+    |   |   `-- NeedsForce         not without a person's word, who knows what is lost
     |   |-- ChangedMeanwhile   what a change was made from is not what is there now
     |   `-- AddressInUse       another host answers for a virtual address
     |-- PeerError            the other node
@@ -54,6 +55,10 @@ class CommandRefused(OperatorError):
 
 class NotThere(CommandRefused):
     code = "not_there"
+
+
+class NeedsForce(CommandRefused):
+    code = "needs_force"
 
 
 class ChangedMeanwhile(OperatorError):

@@ -15,7 +15,7 @@ from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
 from twofold.cli.stale import asked_all_the_same
 from twofold.cli.state import module_states
 from twofold.client import Client
-from twofold.errors import OperatorError
+from twofold.errors import NeedsForce, OperatorError
 from twofold.wire.lines import error_from
 
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")]
@@ -55,7 +55,7 @@ def prim(
         raise OperatorError("only one node can be primary", "Write: -H NODE")
     try:
         _act(session, "prim", module, follow.serving, wait, timeout, {"force": yes})
-    except OperatorError as refusal:
+    except NeedsForce as refusal:
         if yes or not asked_all_the_same(refusal, session, module):
             raise
         _act(session, "prim", module, follow.serving, wait, timeout, {"force": True})

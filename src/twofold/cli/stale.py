@@ -17,18 +17,16 @@ from twofold.cli.quantities import duration_text
 from twofold.cli.session import Session
 from twofold.cli.state import module_states
 from twofold.client import Client
-from twofold.errors import OperatorError, TwofoldError
+from twofold.errors import NeedsForce, TwofoldError
 
-FORCING = "prim --yes"  # what the refusal's mend names, when a person may overrule it
 CURRENT = ("PRIM", "ALONE", "SECOND")
 DECISIONS = 1000
 REST_TIMEOUT_S = 15.0
 
 
-def asked_all_the_same(refusal: OperatorError, session: Session, module: str) -> bool:
-    """True when the refusal may be overruled, somebody is there to be asked, and said yes."""
-    said = f"{refusal.sentence} {refusal.mend}"
-    if FORCING not in said or session.as_json or not sys.stdin.isatty():
+def asked_all_the_same(refusal: NeedsForce, session: Session, module: str) -> bool:
+    """True when somebody is there to be asked, and said yes."""
+    if session.as_json or not sys.stdin.isatty():
         return False
     sentence = refusal.sentence or str(refusal)
     typer.echo(f"{sentence[:1].upper()}{sentence[1:]}.")

@@ -23,7 +23,7 @@ from twofold.daemon.journal import Journal
 from twofold.daemon.lifecycle import Lifecycle, Running
 from twofold.daemon.membership import configured
 from twofold.daemon.snapshot import Snapshot
-from twofold.errors import CommandRefused, NotThere
+from twofold.errors import CommandRefused, NeedsForce, NotThere
 from twofold.machine.events import (
     Event,
     PrimAsked,
@@ -146,9 +146,10 @@ class Commands:
     async def _asked(self, running: Running, event: Event) -> dict[str, Any]:
         driver = running.driver
         answer, sentence = await driver.ask(event, ANSWER_TIMEOUT_S)
-        if answer is Answer.REFUSE:
+        if answer in (Answer.REFUSE, Answer.REFUSE_UNLESS_FORCED):
             what, _, mend = sentence.partition("; ")
-            raise CommandRefused(what, mend[:1].upper() + mend[1:])
+            kind = CommandRefused if answer is Answer.REFUSE else NeedsForce
+            raise kind(what, mend[:1].upper() + mend[1:])
         if answer is None:
             sentence = explain(driver.view, driver.name)[0]
         return {"module": driver.name, "sentence": sentence, "state": driver.view.state.value}

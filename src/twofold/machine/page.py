@@ -91,7 +91,7 @@ def _table(state: State, rules: tuple[Rule, ...]) -> Iterator[str]:
 
 def _cells(rule: Rule) -> tuple[str, str, str, str, str]:
     then = rule.then.value if rule.then else ""
-    if rule.answer is Answer.REFUSE:
+    if rule.answer in (Answer.REFUSE, Answer.REFUSE_UNLESS_FORCED):
         then = f"{then} (refused)".strip()
     do = ", ".join(label(a) for a in rule.do)
     if rule.job is not None and rule.instead:

@@ -24,6 +24,7 @@ class Answer(Enum):
 
     ACCEPT = "accept"
     REFUSE = "refuse"
+    REFUSE_UNLESS_FORCED = "refuse unless forced"  # a person who knows what is lost may overrule it
 
 
 class Severity(Enum):

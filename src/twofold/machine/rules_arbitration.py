@@ -176,7 +176,7 @@ BEGIN_ALONE: tuple[Rule, ...] = (
         on=FACTS,
         when=g.peer_silent & g.arbitrated & g.overruled & g.wished(Wish.PRIM),
         sets=(n.wish(Wish.START), n.NO_CLAIM),
-        answer=Answer.REFUSE,
+        answer=Answer.REFUSE_UNLESS_FORCED,
         because="prim refused: {arbiter} gave the service to {peer}; "
         "`twofold prim --yes` serves here all the same",
     ),
@@ -194,7 +194,7 @@ BEGIN_ALONE: tuple[Rule, ...] = (
         on=FACTS,
         when=g.peer_silent & g.arbitrated & g.no_ruling & g.wished(Wish.PRIM),
         sets=(n.wish(Wish.START), n.NO_CLAIM, n.NO_RULING_SAID),
-        answer=Answer.REFUSE,
+        answer=Answer.REFUSE_UNLESS_FORCED,
         severity=Severity.ALARM,
         because="prim refused: nobody can rule ({ruling}); "
         "`twofold prim --yes` serves here all the same",

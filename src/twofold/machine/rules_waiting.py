@@ -284,7 +284,7 @@ WAIT_FACTS: tuple[Rule, ...] = (
         job=Job.STOPPING,
         do=(StopEngine(),),
         sets=(n.wish(Wish.STOP), n.UNWANTED, n.NO_CLAIM),
-        answer=Answer.REFUSE,
+        answer=Answer.REFUSE_UNLESS_FORCED,
         because="prim refused: {node} {standing}; `twofold prim --yes` serves it all the same",
     ),
     Rule(
@@ -292,7 +292,7 @@ WAIT_FACTS: tuple[Rule, ...] = (
         on=FACTS,
         when=g.wished(Wish.PRIM) & ~g.comparing & ~g.may_prim,
         sets=(n.wish(Wish.START), n.NO_CLAIM),
-        answer=Answer.REFUSE,
+        answer=Answer.REFUSE_UNLESS_FORCED,
         because="prim refused: {node} {standing}; `twofold prim --yes` serves it all the same",
     ),
     Rule(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
+
+import pytest
 
 from tests.unit.cli.conftest import Daemon
 from twofold.cli.session import Session
 from twofold.cli.stale import consequence, last_current
-from twofold.errors import CommandRefused
+from twofold.errors import CommandRefused, NeedsForce
 
 Run = Callable[..., tuple[int, str, str]]
 LEFT = {"at": 1000.0, "state": "SECOND", "then": "WAIT"}
@@ -31,9 +35,36 @@ def test_the_age_is_told_with_what_is_lost(daemon: Daemon) -> None:
 
 
 def test_a_script_is_refused_and_not_asked(daemon: Daemon, twofold: Run) -> None:
-    daemon.refusal = CommandRefused(
-        "prim refused: b has old data", "`twofold prim --yes` serves it"
-    )
+    daemon.refusal = NeedsForce("prim refused: b has old data", "Think twice")
     code, _, said = twofold("prim", "files")
     assert code == 10 and "old data" in said
+    said = twofold("prim", "files", "--json")[1]
+    assert json.loads(said)["error"]["code"] == "needs_force"
+    assert not [b for _, command, b in daemon.asked if command == "prim" and b.get("force")]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("refusal", "asks"),
+    [
+        (NeedsForce("prim refused: b has old data", "Think twice"), True),
+        (CommandRefused("prim refused: a serves", "No `twofold prim --yes` helps"), False),
+    ],
+)
+def test_a_person_is_asked_where_the_answer_says_so_and_not_where_its_words_do(
+    daemon: Daemon,
+    twofold: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: CommandRefused,
+    asks: bool,
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("no\n"))
+    daemon.refusal = refusal
+    code, out, said = twofold("prim", "files")
+    assert ("Go on?" in out + said) == asks
+    assert code == 10 and "refused" in said
     assert not [b for _, command, b in daemon.asked if command == "prim" and b.get("force")]

@@ -16,7 +16,7 @@ from twofold.machine.actions import (
 )
 from twofold.machine.events import EVENTS, JobDone, JobFailed
 from twofold.machine.model import LIGHT_STATES, MIRROR_STATES, Kind, State
-from twofold.machine.rule import Rule
+from twofold.machine.rule import Answer, Rule
 from twofold.machine.rules import TABLES
 
 
@@ -109,3 +109,9 @@ def test_every_sentence_names_no_internals() -> None:
     for rule in ALL_RULES:
         assert rule.because and not rule.because.endswith("."), rule.because
         assert "View" not in rule.because
+
+
+def test_a_refusal_that_names_the_forced_word_says_so_as_data() -> None:
+    said = {r.because for r in ALL_RULES if "prim --yes" in r.because and r.answer is not None}
+    typed = {r.because for r in ALL_RULES if r.answer is Answer.REFUSE_UNLESS_FORCED}
+    assert said == typed and said

@@ -54,7 +54,7 @@ _TEXTS = {
     401: "Nobody is logged in, or the token is not valid",
     403: "The role does not permit it, or the request comes from another site",
     404: "There is no such thing",
-    409: "Not possible now, or it must be confirmed (`confirm_needed`)",
+    409: "Not possible now, or only when confirmed (`confirm_needed`) or forced (`needs_force`)",
     413: "The request is too large",
     422: "The request itself, or the configuration in it, is wrong (`problems`)",
     429: "Too many attempts, or too much is asked at the moment",
