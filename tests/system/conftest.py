@@ -108,6 +108,10 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Lab, Cluster]]:
+    yield from formed(tmp_path_factory)
+
+
+def formed(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Lab, Cluster]]:
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("needs root and /dev/fuse")
     disks = tmp_path_factory.mktemp("disks")

@@ -5,6 +5,9 @@ rustls (flow). The CA's name is `twofold CLUSTER_UUID`; it lives ten years on ev
 any node can admit the next. A node's certificate has the name `NODE.CLUSTER_UUID.twofold`, serves
 as server and as client, and lives two years. Both begin a day early, because clocks differ.
 
+The CA's certificate is made anew with the same key and name: whoever trusts the old one believes
+what hangs on the new one, and the other way round, so each node does that by itself.
+
 Private files are written aside with mode 0600, synced and renamed: a power cut leaves the old or
 the new file, never half of one, and no other user ever reads a key.
 """
@@ -35,6 +38,8 @@ CA_DAYS = 3652
 NODE_DAYS = 730
 WEB_DAYS = 397  # what browsers take at most from public authorities
 BACKDATED_DAYS = 1
+DAY_S = 86400.0
+DAY_VARIABLE = "TWOFOLD_CERTIFICATE_DAY_S"  # tests: certificates that end while somebody watches
 HEARTBEAT_KEY_BYTES = 32
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -50,11 +55,19 @@ class Authority:
 
 
 def create_authority(cluster_id: str) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
+    return _authority(ec.generate_private_key(ec.SECP256R1()), cluster_id)
+
+
+def renewed_authority(authority: Authority, cluster_id: str) -> Authority:
+    """The same key and name, from now on."""
+    return _authority(_load_key(authority.key), cluster_id)
+
+
+def _authority(key: ec.EllipticCurvePrivateKey, cluster_id: str) -> Authority:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"twofold {cluster_id}")])
     usage = _usage(sign_certificates=True)
     certificate = (
-        _builder(name, name, key.public_key(), CA_DAYS)
+        _builder(name, name, key.public_key(), CA_DAYS * _day_s())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -84,7 +97,7 @@ def sign_request(authority: Authority, request_pem: bytes, node: str, cluster_id
     names = [x509.DNSName(certificate_name(node, cluster_id))]
     ca_key_id = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
-        _builder(subject, ca.subject, public_key, NODE_DAYS)
+        _builder(subject, ca.subject, public_key, NODE_DAYS * _day_s())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(both), critical=False)
@@ -106,7 +119,7 @@ def sign_web_request(
     ca = x509.load_pem_x509_certificate(authority.certificate)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"twofold console {node}")])
     certificate = (
-        _builder(subject, ca.subject, _requested_key(request_pem), WEB_DAYS)
+        _builder(subject, ca.subject, _requested_key(request_pem), WEB_DAYS * DAY_S)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -156,7 +169,19 @@ def certificate_der(certificate_pem: bytes) -> bytes:
 def expires_in_days(certificate_pem: bytes, now_s: float | None = None) -> float:
     end = x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
     now = time.time() if now_s is None else now_s
-    return (end.timestamp() - now) / 86400
+    return (end.timestamp() - now) / DAY_S
+
+
+def half_spent_at_s(certificate_pem: bytes) -> float:
+    """When half of its life is over: time to make it anew."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    begin_s = certificate.not_valid_before_utc.timestamp() + BACKDATED_DAYS * DAY_S
+    end_s = certificate.not_valid_after_utc.timestamp()
+    return (begin_s + end_s) / 2
+
+
+def _day_s() -> float:
+    return float(os.environ.get(DAY_VARIABLE) or DAY_S)
 
 
 def create_heartbeat_key() -> bytes:
@@ -247,7 +272,7 @@ def _requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life_s: float
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     return (
@@ -257,7 +282,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=BACKDATED_DAYS))
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(now + datetime.timedelta(seconds=life_s))
     )
 
 

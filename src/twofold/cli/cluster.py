@@ -213,7 +213,9 @@ def _condition(answer: dict[str, Any], known: dict[str, Any]) -> str:
     if "error" in answer:
         return f"no answer: {answer['error']['text']}"
     days = float(answer["certificate_days"])
-    keys = f", certificate ends in {days:.0f} days" if days < 60 else ""
+    trouble = answer.get("certificate_trouble")
+    keys = f", certificate ends in {days:.0f} days" if days < 60 or trouble else ""
+    keys += f" and cannot be renewed: {trouble}" if trouble else ""
     return f"up{keys}"
 
 

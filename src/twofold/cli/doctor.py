@@ -14,6 +14,7 @@ from twofold.config.places import places
 from twofold.errors import ConfigError, TwofoldError
 
 CERTIFICATE_DAYS_MIN = 30
+KEYS_MEND = "What is missing under /etc/twofold/pki, copy from another node: ca.key, ca.crt."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -84,6 +85,9 @@ def _cluster() -> list[dict[str, Any]]:
         if "error" in answer:
             error = answer["error"]
             findings.append(_finding(f"node {answer['node']}", False, error["text"], error["mend"]))
+        elif answer.get("certificate_trouble"):
+            name, found = f"certificate of {answer['node']}", answer["certificate_trouble"]
+            findings.append(_finding(name, False, f"cannot be renewed: {found}", KEYS_MEND))
     return [*findings, *_drift()]
 
 

@@ -180,7 +180,7 @@ class Daemon:
         heartbeat_keys = load_heartbeat_keys(node.pki)
         incarnation_file = self._where.var / "incarnation"
         incarnation = next_incarnation(incarnation_file, self._clock.wall_s())
-        self._witnesses = make_witnesses(node, node.pki)
+        self._witnesses = make_witnesses(node, self._configuration.keys.sign_for_witness)
         tell = self._configuration.membership.tell_arbitration
         introduce = self._configuration.membership.introduce
         admission = Admission(self._where.etc, self._reload, tell, introduce)
@@ -219,6 +219,7 @@ class Daemon:
         )
         self._configuration.changes.note_found("cluster.toml", "as it was found at start")
         changes = self._configuration.changes
+        keep = functools.partial(keep_certificate, self._where.etc, self._note)
         tasks = [
             asyncio.create_task(
                 self._kept("open changes", lambda: changes.run(lambda: configured(self._where.etc)))
@@ -229,9 +230,7 @@ class Daemon:
             asyncio.create_task(self._kept("the beat", beats.run)),
             asyncio.create_task(self._kept("the look at the witnesses", arbitration.run)),
             asyncio.create_task(self._kept("the users", self._configuration.users.run)),
-            asyncio.create_task(
-                self._kept("the console's certificate", lambda: keep_certificate(self._where.etc))
-            ),
+            asyncio.create_task(self._kept("the console's certificate", keep)),
             asyncio.create_task(
                 self._kept("the control channel", lambda: control.serve(self._commands.handle))
             ),

@@ -58,7 +58,7 @@ class Configuration:
         self.versions = versions = Versions(around, self._ask, self.changes, self._completed_apply)
         self.notify = notify = NotifyCommands(around.etc, self._ask)
         self.keys = keys = Keys(around.etc, self._ask, around.clock, around.note)
-        self.membership = membership = Membership(around, self._ask)
+        self.membership = membership = Membership(around, self._ask, lambda: keys.trouble)
         self.users = users = UserCommands(around.etc, self._ask)
         self._local: dict[str, Callable[[Body], Awaitable[Answer]]] = {
             "module_add": self._module_add,

@@ -6,8 +6,9 @@ any two steps, so it may stop anywhere and be done again. heartbeat.key has one 
 the first is said, all are heard.
 
 A node's certificate is made anew by the node itself, which has the authority: with its old key when
-half of its time is over, with a new key when a person rotates. The control channel shows it from
-its next connection on; an engine, when it is next primary or connects as secondary.
+half of its life is over, with a new key when a person rotates. So is the authority's certificate,
+with its one key; see `twofold.adapters.pki`. What is new is shown from the next connection on, by
+control channel and engine. A witness has no authority: the node that looks at it signs for it.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from twofold.config.load import NodeConfig
 from twofold.daemon.membership import configured
 from twofold.errors import CommandRefused, MachineError, NodeUnreachable, TwofoldError
 from twofold.ports import ClockPort
+from twofold.wire.witness import subject as witness_subject
 
 Body = Mapping[str, Any]
 Answer = dict[str, Any]
 Ask = Callable[[NodeConfig, str, Body], Awaitable[Body]]
 
-RENEW_BEFORE_DAYS = pki.NODE_DAYS / 2
 LOOK_EVERY_S = 3600.0
+LOOKS_LEFT = 20  # the nearer the end, the more often
 KEYS_MAX = 4
 STEPS = ("hear", "say", "forget")
 BACK_WITHIN_S = 30.0
@@ -46,6 +48,7 @@ class Keys:
         self._clock = clock
         self._note = note
         self._lock = asyncio.Lock()
+        self.trouble = ""  # why what ends soon cannot be renewed
         self.replacing = 0  # writes whose certificate is on disk, or soon is, and not in use yet
         self.use_heartbeat_keys: Callable[[Sequence[bytes]], None] = lambda keys: None
         self.use_certificate: Callable[[], None] = lambda: None
@@ -60,34 +63,56 @@ class Keys:
     # --- certificates -----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Looks every hour; says once when it cannot renew what ends soon."""
-        said = False
+        """Until cancelled; says once when it cannot renew what ends soon."""
         while True:
             try:
                 with self._replacing():
                     if await asyncio.to_thread(self.renew_in_time):
                         self.use_certificate()
-                said = False
-            except (TwofoldError, OSError) as e:
-                if not said:
-                    self._note(f"the node's certificate cannot be renewed: {e}", "alarm",
+                self.trouble = ""
+            except (TwofoldError, OSError, ValueError) as e:
+                if not self.trouble:
+                    self._note(f"a certificate of this node cannot be renewed: {e}", "alarm",
                                "certificate.ends")  # fmt: skip
-                said = True
-            await self._clock.sleep(LOOK_EVERY_S)
+                self.trouble = str(e)
+            await self._clock.sleep(self._next_look_s())
+
+    def _next_look_s(self) -> float:
+        try:
+            certificate = (self._etc / "pki" / "node.crt").read_bytes()
+            left_s = pki.expires_in_days(certificate, self._clock.wall_s()) * pki.DAY_S
+        except (OSError, ValueError):
+            return LOOK_EVERY_S
+        return min(LOOK_EVERY_S, max(1.0, left_s / LOOKS_LEFT))
 
     def renew_in_time(self) -> bool:
         """True when there is a new certificate."""
-        node = configured(self._etc)
-        left = pki.expires_in_days((node.pki / "node.crt").read_bytes(), self._clock.wall_s())
-        if left > RENEW_BEFORE_DAYS:
-            return False
-        key = (node.pki / "node.key").read_bytes()
-        certificate = self._signed(node, key)
-        pki.write_pki(node.pki, {"node.crt": certificate})  # one file: the old or the new one
+        node, now_s = configured(self._etc), self._clock.wall_s()
+        renewed: list[str] = []
+        if now_s > pki.half_spent_at_s((node.pki / "ca.crt").read_bytes()):
+            authority = pki.load_authority(node.pki)
+            new = pki.renewed_authority(authority, node.cluster.cluster.id)
+            renewed.append(self._renewed(node, "ca.crt", new.certificate))
+        if now_s > pki.half_spent_at_s((node.pki / "node.crt").read_bytes()):
+            signed = self._signed(node, (node.pki / "node.key").read_bytes())
+            renewed.append(self._renewed(node, "node.crt", signed))
+        for sentence in renewed:
+            self._note(sentence, "info", "certificate.renewed")
+        return bool(renewed)
+
+    def _renewed(self, node: NodeConfig, name: str, certificate: bytes) -> str:
+        pki.write_pki(node.pki, {name: certificate})  # one file: the old or the new one
         days = pki.expires_in_days(certificate, self._clock.wall_s())
-        sentence = f"the node's certificate is renewed, it ends in {days:.0f} days"
-        self._note(sentence, "info", "certificate.renewed")
-        return True
+        whose = {"ca.crt": "the authority's", "node.crt": "the node's"}[name]
+        return f"{whose} certificate is renewed, it ends in {days:.0f} days"
+
+    def sign_for_witness(self, name: str, request: bytes) -> tuple[bytes, bytes]:
+        """(certificate, the authority's certificate) for a witness of this cluster."""
+        node = configured(self._etc)
+        authority = pki.load_authority(node.pki)
+        cluster_id = node.cluster.cluster.id
+        signed = pki.sign_request(authority, request, witness_subject(name), cluster_id)
+        return signed, authority.certificate
 
     def _signed(self, node: NodeConfig, key: bytes) -> bytes:
         authority = pki.load_authority(node.pki)

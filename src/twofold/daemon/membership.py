@@ -87,8 +87,9 @@ def arbitrated(cluster: ClusterConfig, text: str) -> ClusterConfig:
 class Membership:
     """`local` and `peer` are its commands; `ask(node, name, body)` asks another node."""
 
-    def __init__(self, around: Surroundings, ask: Ask) -> None:
+    def __init__(self, around: Surroundings, ask: Ask, trouble: Callable[[], str]) -> None:
         self._around = around
+        self._trouble = trouble  # why a certificate cannot be renewed
         self._etc = around.etc
         self._ask = ask
         self.local: dict[str, Callable[[Body], Awaitable[Answer]]] = {
@@ -160,6 +161,7 @@ class Membership:
                 {"node": n.name, "addresses": dict(n.addresses)} for n in node.cluster.nodes
             ],
             "certificate_days": round(days, 1),
+            "certificate_trouble": self._trouble() or None,
             "modules": list(module_names(self._etc)),
             "homes": {n: list(homes_of(node, n)) for n in module_names(self._etc)},
             "digests": digests(self._etc),

@@ -15,7 +15,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from twofold.adapters import pki
@@ -78,12 +78,17 @@ def _serves(certificate: Path, names: Iterable[str]) -> bool:
     return fresh and set(names) <= pki.names_in(pem)
 
 
-async def keep(etc: Path) -> None:
-    """Looks from time to time, until cancelled."""
+async def keep(etc: Path, note: Callable[[str, str, str], None]) -> None:
+    """Looks from time to time, until cancelled; says once what goes wrong."""
+    said = ""
     while True:
         try:
             if await asyncio.to_thread(ensure, etc):
                 log.info("the console's certificate is new")
+            said = ""
         except TwofoldError as e:
-            log.error("the console's certificate: %s", e)
+            if str(e) != said:
+                text = f"the console's certificate cannot be made or renewed: {e}"
+                note(text, "alarm", "certificate.ends")
+            said = str(e)
         await asyncio.sleep(LOOK_EVERY_S)

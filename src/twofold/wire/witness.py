@@ -8,6 +8,12 @@ by which authority both sides are verified. The caller's node is in its certific
     {"id": 1, "ok": true, "won": false, "term": 3, "holder": "b"}
     {"id": 2, "version": 1, "command": "look"}
     {"id": 2, "ok": true}
+
+When half of its certificate's life is over a witness asks whoever looks for a new one:
+
+    {"id": 3, "ok": true, "csr": "PEM"}
+    {"id": 4, "version": 1, "command": "renew", "certificate": "PEM", "ca": "PEM"}
+    {"id": 4, "ok": true}
 """
 
 from __future__ import annotations
@@ -51,6 +57,11 @@ def claim_body(module: str, term: int) -> dict[str, Any]:
 
 def look_body() -> dict[str, Any]:
     return {"command": "look", "version": VERSION}
+
+
+def renew_body(certificate: bytes, ca: bytes) -> dict[str, Any]:
+    texts = {"certificate": certificate.decode(), "ca": ca.decode()}
+    return {"command": "renew", **texts, "version": VERSION}
 
 
 def claim_from(body: Mapping[str, Any], node: str) -> tuple[str, Claim]:

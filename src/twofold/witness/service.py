@@ -20,6 +20,7 @@ from typing import Any
 from twofold.adapters.control_channel import HANDSHAKE_TIMEOUT_S, close, listening_socket
 from twofold.errors import MachineError, PeerRefused, TwofoldError
 from twofold.wire import control, lines, witness
+from twofold.witness import renewal
 from twofold.witness.store import ClaimStore
 
 CONNECTIONS_MAX = 10_000
@@ -148,6 +149,10 @@ class WitnessService:
                 )
                 return witness.answer_fields(answer)
             case "look":
+                return await asyncio.to_thread(renewal.wanted, self._keys / cluster)
+            case "renew":
+                await asyncio.to_thread(renewal.take, self._keys / cluster, body)
+                log.info("cluster %s: node %s renewed this witness's certificate", cluster, node)
                 return {}
             case other:
                 raise PeerRefused(f"a witness knows no command {other!r}")

@@ -144,6 +144,10 @@ def test_the_cluster_and_a_silent_node(daemon: Daemon, twofold: Run) -> None:
     assert code == 0
     assert "a            lan 10.0.0.0" in out
     assert "no answer: node b did not answer" in out
+    assert "renewed" not in out
+    daemon.answers["cluster_state"]["certificate_trouble"] = "ca.key cannot be read"
+    out = twofold("cluster", "state")[1]
+    assert "certificate ends in 700 days and cannot be renewed: ca.key cannot be read" in out
 
 
 def test_dangerous_words_ask_first(

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.witness.keys import ClusterKeys
-from twofold.adapters.arbiter.service import ServiceWitness
+from twofold.adapters import pki
+from twofold.adapters.arbiter.service import ServiceWitness, Sign
 from twofold.adapters.arbiter.witnesses import Witnesses, look_at
 from twofold.config.schema_arbitration import WitnessSection
 from twofold.errors import TwofoldError
@@ -72,9 +73,11 @@ def witness(tmp_path: Path) -> Iterator[WitnessProcess]:
     process.kill()
 
 
-def client(process: WitnessProcess, cluster: ClusterKeys, node: str) -> ServiceWitness:
+def client(
+    process: WitnessProcess, cluster: ClusterKeys, node: str, sign: Sign | None = None
+) -> ServiceWitness:
     section = WitnessSection.model_validate({"name": "w1", "address": f"127.0.0.1:{process.port}"})
-    return ServiceWitness(section, cluster.id, cluster.pki(node))
+    return ServiceWitness(section, cluster.id, cluster.pki(node), sign)
 
 
 async def bounded(link: ServiceWitness, asked: Claim, module: str = "files") -> Answer:
@@ -98,6 +101,37 @@ async def test_the_first_has_it_for_ever_also_after_kill_9(
     assert (await bounded(b, Claim(2, "b"))).won
     await a.close()
     await b.close()
+
+
+async def test_a_witness_is_given_a_new_certificate_before_the_old_one_ends(
+    witness: WitnessProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pki.DAY_VARIABLE, str(8 / pki.NODE_DAYS))  # a life of 8 s
+    cluster = ClusterKeys(tmp_path, witness.keys)
+    monkeypatch.delenv(pki.DAY_VARIABLE)
+    cluster.renew_nodes()
+    own = witness.keys / cluster.id / "witness.crt"
+    before = own.read_bytes()
+
+    def stolen(name: str, request: bytes) -> tuple[bytes, bytes]:
+        return ClusterKeys(tmp_path, tmp_path / "elsewhere").sign_for_witness(name, request)
+
+    link = client(witness, cluster, "a", cluster.sign_for_witness)
+    thief = client(witness, cluster, "a", stolen)
+    namesake = client(witness, cluster, "b", lambda n, r: cluster.sign_for_witness("other", r))
+    await link.look()
+    assert own.read_bytes() == before, "not before half of its life is over"
+    await asyncio.sleep(5)
+    for wrong in (thief, namesake):
+        await wrong.look()  # it rules all the same
+        await wrong.close()
+    assert own.read_bytes() == before
+    await link.look()
+    assert pki.expires_in_days(own.read_bytes()) > 700
+    await asyncio.sleep(4)
+    await link.close()
+    assert (await bounded(link, Claim(1, "a"))).won, "the old one is over"
+    await link.close()
 
 
 async def test_many_ask_at_one_moment_and_one_wins(witness: WitnessProcess, tmp_path: Path) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from twofold.adapters.arbiter.etcd import EtcdWitness
 from twofold.adapters.arbiter.ping import PingArbiter
-from twofold.adapters.arbiter.service import ServiceWitness
+from twofold.adapters.arbiter.service import ServiceWitness, Sign
 from twofold.adapters.arbiter.witnesses import Witness, Witnesses
 from twofold.config.load import NodeConfig
 
 __all__ = ["PingArbiter", "Witness", "Witnesses", "make_arbiter", "make_witnesses"]
 
 
-def make_witnesses(node: NodeConfig, pki: Path) -> Sequence[Witness]:
+def make_witnesses(node: NodeConfig, sign: Sign) -> Sequence[Witness]:
     """The cluster's witnesses; one connection each, shared by all modules."""
     cluster = node.cluster.cluster.id
     found: list[Witness] = []
@@ -22,7 +21,7 @@ def make_witnesses(node: NodeConfig, pki: Path) -> Sequence[Witness]:
         if section.kind == "etcd":
             found.append(EtcdWitness(section, cluster))
         else:
-            found.append(ServiceWitness(section, cluster, pki))
+            found.append(ServiceWitness(section, cluster, node.pki, sign))
     return found
 
 

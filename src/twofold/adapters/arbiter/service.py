@@ -5,26 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twofold.config.schema_arbitration import WitnessSection
 from twofold.config.values import split_host_port
-from twofold.errors import MachineError, NodeUnreachable, PeerRefused
+from twofold.errors import MachineError, NodeUnreachable, PeerRefused, TwofoldError
 from twofold.machine.arbitration import Answer, Claim
 from twofold.wire import lines, witness
 
 _CLOSE_S = 0.5
+Sign = Callable[[str, bytes], tuple[bytes, bytes]]  # a witness's name and request: certificate, CA
+log = logging.getLogger("twofold.witness")
 
 
 class ServiceWitness:
     """Implements `Witness`. Callers bound their waits; one request at a time is under way."""
 
     def __init__(
-        self, section: WitnessSection, cluster_id: str, pki: Path, port: int | None = None
+        self,
+        section: WitnessSection,
+        cluster_id: str,
+        pki: Path,
+        sign: Sign | None = None,
+        port: int | None = None,
     ) -> None:
+        self._sign = sign
         self.name = section.name
         assert section.address is not None, "checked when the configuration was read"
         self._host, said = split_host_port(section.address)
@@ -39,7 +48,14 @@ class ServiceWitness:
         return witness.answer_from(await self._ask(witness.claim_body(module, asked.term)))
 
     async def look(self) -> None:
-        await self._ask(witness.look_body())
+        request = (await self._ask(witness.look_body())).get("csr")
+        if self._sign is None or not isinstance(request, str):
+            return
+        try:
+            signed = await asyncio.to_thread(self._sign, self.name, request.encode())
+            await self._ask(witness.renew_body(*signed))
+        except TwofoldError as e:  # it rules all the same
+            log.warning("witness %s does not get its new certificate: %s", self.name, e)
 
     async def close(self) -> None:
         await self._drop()

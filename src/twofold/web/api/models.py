@@ -357,6 +357,7 @@ class ClusterNode(Model):
     addresses: dict[str, str]
     version: str | None
     certificate_days: float | None
+    certificate_trouble: str | None = Field(description="Why it cannot be renewed")
     consoles: list[str] = Field(description="Where its console is")
 
 

@@ -57,5 +57,6 @@ def node_shown(seen: NodeSeen, snapshot: Snapshot) -> ClusterNode:
         addresses=addresses,
         version=seen.cluster.get("version"),
         certificate_days=seen.cluster.get("certificate_days"),
+        certificate_trouble=seen.cluster.get("certificate_trouble"),
         consoles=consoles(snapshot.cluster, seen.node, PORT),
     )

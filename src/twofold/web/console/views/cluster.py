@@ -38,7 +38,9 @@ def nodes(snapshot: Snapshot, port: int) -> tuple[NodeRow, ...]:
     rows: list[NodeRow] = []
     for seen in snapshot.nodes:
         days = seen.cluster.get("certificate_days")
-        known = days is not None
+        trouble = seen.cluster.get("certificate_trouble")
+        left = f"{float(days):.0f} days left" if days is not None else ""
+        soon = days is not None and float(days) < RENEW_SOON_DAYS
         links = consoles(snapshot.cluster, seen.node, port)
         rows.append(
             NodeRow(
@@ -47,8 +49,8 @@ def nodes(snapshot: Snapshot, port: int) -> tuple[NodeRow, ...]:
                 "answers" if seen.reachable else str((seen.error or {}).get("text", "not asked")),
                 ", ".join(f"{n} {ip}" for n, ip in addresses.get(seen.node, {}).items()),
                 str(seen.cluster.get("version") or ""),
-                f"{float(days):.0f} days left" if known else "",
-                "warn" if known and float(days) < RENEW_SOON_DAYS else "good",
+                f"{left}, cannot be renewed: {trouble}" if trouble else left,
+                "bad" if trouble else "warn" if soon else "good",
                 links[0] if links else "",
             )
         )
