@@ -43,12 +43,13 @@ def split(pair: Pair) -> tuple[Engine, Engine]:
     return pair.b, pair.a
 
 
-def win(pair: Pair, winner: Engine, loser: Engine) -> None:
+def win(pair: Pair, winner: Engine, loser: Engine, writes: bool = True) -> None:
     """The loser's machine goes down; the other is made to serve although it may be older."""
     loser.kill()
     winner.start()
     winner.command("become_primary", epoch=pair.next_epoch(), alone=True, force=True, first=False)
-    (winner.tree / "served").write_text("who writes nothing has not diverged")
+    if writes:
+        (winner.tree / "served").write_text("a write of its own")
 
 
 def follow(pair: Pair, loser: Engine) -> None:

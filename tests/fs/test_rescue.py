@@ -184,6 +184,22 @@ def test_a_copy_that_is_only_older_needs_no_rescue(pair: Pair) -> None:
     assert rescues(pair.b) == []
 
 
+def test_who_stays_and_has_written_nothing_is_followed_all_the_same(pair: Pair) -> None:
+    """Or an idle application would keep the pair apart until its first write."""
+    (pair.a.tree / "common").write_text("common")
+    winner, loser = split(pair)
+    (loser.tree / "alone").write_text("acknowledged by the loser alone")
+    win(pair, winner, loser, writes=False)
+    follow(pair, loser)
+    pair.in_sync(winner)
+    same(pair)
+    assert not (winner.tree / "alone").exists()
+    (rescue,) = rescues(loser)
+    assert rescue["state"] == "complete" and rescue["reason"] == "diverged"
+    extract(loser, rescue["id"], pair.home / "found")
+    assert (pair.home / "found" / "alone").read_text() == "acknowledged by the loser alone"
+
+
 def test_what_stood_there_before_the_first_copy_is_saved_too(pair: Pair) -> None:
     (pair.a.tree / "data").write_text("the good data")
     (pair.b.tree / "data").write_text("an older installation")

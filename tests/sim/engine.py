@@ -120,16 +120,26 @@ class Engine(Process):
         if self.gate == "frozen":
             self.parked.append(write)
             return
-        if self.fork_due:
-            self.record(generations.fork(self.generation, generations.fresh_number()))
-            self.trusted = True
-            self.fork_due = False
-            self.touch()
+        self._fork_if_due()
         disk = self.host.disk
         disk.writes.append(write.number)
         if write.sync:
             disk.synced = len(disk.writes)
         self.put(Waiting(write, "write"))
+
+    def _fork_if_due(self) -> None:
+        if self.fork_due:
+            self.record(generations.fork(self.generation, generations.fresh_number()))
+            self.trusted = True
+            self.fork_due = False
+            self.touch()
+
+    def stand_apart(self, theirs: Generation) -> None:
+        """Who gives way has what this node has not, and nothing was written here yet."""
+        alone = self.role == "primary" and self.gate == "open" and self.session == 0
+        newer = generations.compare(self.generation, theirs) == "theirs_newer"
+        if alone and newer and theirs.epoch <= self.generation.epoch:
+            self._fork_if_due()
 
     def put(self, waiting: Waiting) -> int:
         if self.phase == "detached":

@@ -36,7 +36,12 @@ class Welcome:
 
 def judge(primary: Engine, hello: Hello) -> Welcome:
     """How the primary answers a knock."""
-    mine, theirs = primary.generation, hello.generation
+    theirs = hello.generation
+    try:
+        primary.stand_apart(theirs)
+    except TwofoldError:
+        return Welcome("refused")
+    mine = primary.generation
     if primary.role != "primary" or theirs.epoch > mine.epoch:
         return Welcome("refused")
     if primary.phase == "lost" and primary.session != 0:

@@ -10,6 +10,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
+use mirror_core::generation::{compare, Generation, Relation};
 use mirror_core::message::{Hello, Operation};
 
 use crate::answer::Reply;
@@ -37,6 +38,24 @@ pub fn resume(engine: &Arc<Engine>, conn: &Arc<Conn>, hello: &Hello) {
     engine.release_parked();
     engine.touch();
     tracing::info!("the link is back; {} operations said again", engine.outbox.waiting());
+}
+
+impl Engine {
+    /// Who knocks follows this node and has what it wrote alone, while this one was told to serve
+    /// alone and has written nothing yet. Both brains have decided who stays, and the next write
+    /// here would make the copies diverge: they do so now, or an idle application would keep the
+    /// pair apart for ever. What the other wrote alone is saved like that of any that gives way.
+    pub fn stand_apart(&self, theirs: &Generation) -> Result<(), String> {
+        let alone = {
+            let mode = self.mode.read();
+            mode.role == Role::Primary && mode.gate == Gate::Open && mode.session == 0
+        };
+        let newer = compare(&self.generation(), theirs) == Relation::TheirsNewer;
+        match alone && newer && theirs.epoch <= self.generation().epoch {
+            true => self.fork_if_due(),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The other copy is not whole from here on: only this node can serve.

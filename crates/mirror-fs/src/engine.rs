@@ -174,7 +174,7 @@ impl Engine {
     }
 
     /// The first change that only this node will have needs a generation of its own, on disk.
-    fn fork_if_due(&self) -> Result<(), String> {
+    pub(crate) fn fork_if_due(&self) -> Result<(), String> {
         let mut mode = self.mode.write();
         if mode.fork_due {
             let fresh = fresh_number();

@@ -147,6 +147,10 @@ fn judge(engine: &Engine, hello: &Hello) -> Welcome {
         let (theirs, ours) = (hello.trees, engine.trees.len());
         return refuse(format!("the peer replicates {theirs} directories, this node {ours}"));
     }
+    if let Err(text) = engine.stand_apart(&hello.generation) {
+        engine.note_failed("io_error", &text);
+        return refuse(text);
+    }
     let mode = engine.mode.read();
     if mode.role != Role::Primary {
         return Welcome::Refused { reason: "this node is not primary".into() };
