@@ -61,6 +61,8 @@ class Engine:
             "sync": "write",
             "peer_timeout_ms": PEER_TIMEOUT_MS,
             "resync_limit_bytes_per_s": None,
+            # With the map on, everything else must be as without it.
+            "dirty_map": "TWOFOLD_DIRTY_MAP" in os.environ,
         } | options
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -157,13 +159,13 @@ class Pair:
         self.epoch += 1
         return self.epoch
 
-    def start(self) -> None:
+    def start(self, timeout_s: float = 90) -> None:
         """Both engines; `a` serves its data, `b` has received all of it."""
         self.a.start()
         self.b.start()
         self.a.command("become_primary", epoch=self.next_epoch(), alone=True, first=True)
         self.b.command("become_secondary", epoch=self.epoch)
-        self.in_sync(self.a)
+        self.in_sync(self.a, timeout_s)
 
     def in_sync(self, primary: Engine, timeout_s: float = 90) -> None:
         primary.wait_status(timeout_s, link="up", peer_up_to_date=True, resync=None)

@@ -31,7 +31,7 @@ EIO: Any = {"fail": {"errno": errno.EIO}}
 
 # Who passes a label: p, s: primary and second, live; P, S: in a resync (told only where it is not
 # passed live); A: at a change of role; D: where diverged data is saved; K: where a copy is
-# kept; 0: before anything is served.
+# kept; 0: before anything is served; M: where the dirty map covers.
 TABLE: dict[str, str] = {
     "open_root": "0",
     "open_handle": "ps",
@@ -65,6 +65,10 @@ TABLE: dict[str, str] = {
     "state_sync": "A",
     "state_rename": "A",
     "state_sync_directory": "A",
+    # As soon as a checkpoint stands behind everything: their tests are with the map.
+    "map_write": "M",
+    "map_sync": "M",
+    "map_remove": "M",
     # Where a copy is kept in shared blocks: its tests are with it.
     "clone": "K",
     # Where diverged data gives way: its tests are with it.

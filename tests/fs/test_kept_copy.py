@@ -140,6 +140,7 @@ def test_a_kept_copy_goes_when_the_resync_has_ended(pair_on_xfs: Pair) -> None:
     assert not compare_trees(pair.a.raw, pair.b.raw).differences
 
 
+@pytest.mark.parametrize("pair", [{"dirty_map": False}], indirect=True)
 def test_where_blocks_cannot_be_shared_the_status_says_so(pair: Pair) -> None:
     prepare(pair, 3)
     pair.b.start()

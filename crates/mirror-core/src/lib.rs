@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod doubt;
 pub mod generation;
 pub mod kept;
 pub mod message;

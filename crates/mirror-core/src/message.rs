@@ -172,6 +172,11 @@ pub enum Operation<'a> {
         data_only: bool,
     },
 
+    /// Everything that was applied to this tree before goes to disk; answered as a `Sync` is.
+    SyncTree {
+        id: FileId,
+    },
+
     /// The secondary's copy is not up to date from here to `ResyncEnd`; its table of
     /// numbers is empty.
     ResyncBegin,
@@ -183,6 +188,17 @@ pub enum Operation<'a> {
     /// The listing is whole: make the names of the directory exactly those.
     EntriesEnd {
         id: FileId,
+    },
+    /// The listing has some names of the directory only: make these, and leave the others.
+    EntriesSome {
+        id: FileId,
+    },
+    /// Whatever stands at this name goes aside. `was`: if it is of this kind, it is most likely
+    /// this file, which is needed again under another name.
+    Vacate {
+        parent: FileId,
+        name: &'a [u8],
+        was: Option<(FileId, FileKind)>,
     },
     /// Work on the contents of this regular file begins; make it this long.
     FileBegin {
@@ -302,12 +318,14 @@ pub enum Welcome {
         epoch: Epoch,
     },
     /// Start a new session with a resync. `relation` is the primary's view of the two copies: it
-    /// tells the secondary whether what will be overwritten is data that nobody else has.
+    /// tells the secondary whether what will be overwritten is data that nobody else has. `doubt`:
+    /// only what may differ (`doubt`) is looked at.
     Resync {
         session: u64,
         reason: String,
         epoch: Epoch,
         relation: Relation,
+        doubt: bool,
     },
     Refused {
         reason: String,
@@ -333,6 +351,8 @@ impl Operation<'_> {
             O::ResyncBegin
                 | O::Entries { .. }
                 | O::EntriesEnd { .. }
+                | O::EntriesSome { .. }
+                | O::Vacate { .. }
                 | O::FileBegin { .. }
                 | O::AskChecksum { .. }
                 | O::Zone { .. }

@@ -20,6 +20,7 @@ fn encode(frame: &Frame<'_>) -> Vec<u8> {
         Frame::Report(report) => wire::encode_report(report, &mut out),
         Frame::Hello(hello) => wire::encode_hello(hello, &mut out),
         Frame::Welcome(welcome) => wire::encode_welcome(welcome, &mut out),
+        Frame::Doubt(part) => wire::encode_doubt(part, &mut out),
     }
     out
 }

@@ -249,6 +249,7 @@ impl Applier {
             Operation::RemoveXattr { id, name } => {
                 apply_xattr(self.path_fd(id)?.as_fd(), name, None)
             }
+            Operation::SyncTree { id } => self.sync_tree(sequence, id, beside),
             Operation::Ping | Operation::ResyncBegin => Ok(()),
             Operation::Verify(verify) => self.verify(verify, beside),
             operation if operation.is_resync() => self.apply_resync(operation, beside),

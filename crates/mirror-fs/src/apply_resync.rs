@@ -24,11 +24,10 @@ use crate::below::{
 use crate::beside::Beside;
 use crate::calls;
 use crate::change::NewNode;
-use crate::outbox::read_fully;
 use crate::sys;
 use crate::tree::{kind_of, mtime_of, size_of, ASIDE};
 use crate::xattrs;
-use crate::zone::{checksum, only_hole};
+use crate::zone::{checksum_in, only_hole};
 
 /// What a running resync has said and not finished.
 #[derive(Default)]
@@ -75,8 +74,11 @@ impl Applier {
                 Ok(())
             }
             Operation::EntriesEnd { id } => {
-                let entries = self.resync.listings.remove(&id).unwrap_or_default();
+                let entries = self.listing(id);
                 self.make_equal(id, entries)
+            }
+            doubt @ (Operation::EntriesSome { .. } | Operation::Vacate { .. }) => {
+                self.apply_doubt(doubt)
             }
             Operation::FileBegin { id, size } => self.resize(id, size),
             Operation::AskChecksum { id, offset, length } => {
@@ -112,6 +114,11 @@ impl Applier {
         }
     }
 
+    /// What was told of a directory's names.
+    pub(crate) fn listing(&mut self, id: FileId) -> Vec<Entry> {
+        self.resync.listings.remove(&id).unwrap_or_default()
+    }
+
     /// Makes the names of a directory exactly those of the listing.
     fn make_equal(&mut self, id: FileId, entries: Vec<Entry>) -> io::Result<()> {
         if id.is_root() {
@@ -132,7 +139,9 @@ impl Applier {
         Ok(())
     }
 
-    fn make_entry(&mut self, parent: FileId, directory: &OwnedFd, entry: &Entry) -> io::Result<()> {
+    pub(crate) fn make_entry(
+        &mut self, parent: FileId, directory: &OwnedFd, entry: &Entry,
+    ) -> io::Result<()> {
         if !self.can_be(entry) {
             self.unlearn(entry.id);
         }
@@ -209,7 +218,9 @@ impl Applier {
         link_fd(self.path_fd(id)?.as_fd(), directory.as_fd(), name)
     }
 
-    fn clear_name(&mut self, directory: &OwnedFd, parent: FileId, name: &[u8]) -> io::Result<()> {
+    pub(crate) fn clear_name(
+        &mut self, directory: &OwnedFd, parent: FileId, name: &[u8],
+    ) -> io::Result<()> {
         match self.set_aside(directory, parent, name, None) {
             Err(e) if missing(&e) => Ok(()),
             other => other,
@@ -384,7 +395,5 @@ fn checksum_of(fd: BorrowedFd<'_>, offset: u64, length: u32) -> io::Result<(u128
     if only_hole(fd, offset, u64::from(length)) {
         return Ok((0, true));
     }
-    let mut data = vec![0; length as usize];
-    let got = read_fully(fd, offset, &mut data)?;
-    Ok((checksum(&data[..got]), false))
+    Ok((checksum_in(fd, offset, u64::from(length))?, false))
 }

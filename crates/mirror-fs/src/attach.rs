@@ -15,6 +15,7 @@ use mirror_core::message::{Hello, Operation};
 
 use crate::answer::Reply;
 use crate::conn::Conn;
+use crate::doubt_link::Agreed;
 use crate::engine::{fresh_number, Engine};
 use crate::mode::{Gate, Role};
 use crate::primary::{spawn, LOST, PEER_FAILED};
@@ -96,9 +97,10 @@ fn open_marked(engine: &Arc<Engine>, session: u64) {
 /// Begins a session: from here on every change is acknowledged by the secondary, or (while a
 /// resync runs) left to the resync.
 pub fn attach(
-    engine: &Arc<Engine>, conn: &Arc<Conn>, session: u64, in_sync: bool,
+    engine: &Arc<Engine>, conn: &Arc<Conn>, session: u64, in_sync: bool, agreed: Option<Agreed>,
 ) -> Result<u64, String> {
-    let source = Source::new(&engine.trees, session, *engine.resync_limit.lock());
+    let certain = agreed.as_ref().is_some_and(Agreed::is_certain);
+    let source = Source::new(&engine.trees, session, *engine.resync_limit.lock(), agreed);
     {
         let mut mode = engine.mode.write();
         if mode.role != Role::Primary {
@@ -110,13 +112,15 @@ pub fn attach(
         let opens_later = frozen && !in_sync;
         if in_sync {
             engine.record(|g| *g = g.shared())?;
+            engine.begin_in_sync(certain)?;
         } else if !opens_later {
             only_here(engine)?;
         }
         engine.stop_resync();
         mode.fork_due = false;
         mode.session = session;
-        mode.full = in_sync;
+        (mode.full, mode.partial) = (in_sync, false);
+        engine.dirty.begin_noting();
         for tree in &engine.trees {
             tree.set_keep_all(!in_sync);
         }

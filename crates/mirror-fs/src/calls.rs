@@ -65,7 +65,7 @@ pub fn read_directory(fd: OwnedFd) -> Result<rfs::Dir> {
     rfs::Dir::new(fd)
 }
 
-pub fn readlinkat(path: impl AsFd, name: &str) -> Result<Vec<u8>> {
+pub fn readlinkat(path: impl AsFd, name: impl Arg) -> Result<Vec<u8>> {
     at(Effect::ReadTarget)?;
     Ok(rfs::readlinkat(path, name, Vec::new())?.into_bytes())
 }

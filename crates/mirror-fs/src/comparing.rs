@@ -19,7 +19,7 @@ use crate::outbox::read_fully;
 use crate::progress::Progress;
 use crate::queue::{Answered, Compared, Range, Zone};
 use crate::resync::{Over, Run};
-use crate::zone::{checksum, metadata_of, only_hole};
+use crate::zone::{checksum_in, metadata_of, only_hole};
 
 /// What is sent at once.
 const PIECE_BYTES: u64 = 128 << 10;
@@ -92,9 +92,8 @@ impl Run<'_> {
         if hole || answer.holes_only {
             return Ok(if hole == answer.holes_only { Verdict::Equal } else { Verdict::Differs });
         }
-        let mut data = vec![0; zone.length as usize];
-        let got = read_fully(fd, zone.offset, &mut data)?;
-        Ok(match checksum(&data[..got]) == answer.checksum {
+        let own = checksum_in(fd, zone.offset, u64::from(zone.length))?;
+        Ok(match own == answer.checksum {
             true => Verdict::Equal,
             false if u64::from(zone.length) > PART_BYTES => Verdict::LookCloser,
             false => Verdict::Differs,

@@ -93,6 +93,12 @@ pub struct Config {
     /// Paths that must exist in each tree before the engine starts (`identity`).
     #[serde(default)]
     pub require: Vec<PathBuf>,
+    /// A resync looks only at what may differ (`dirty_map`).
+    #[serde(default)]
+    pub dirty_map: bool,
+    /// How often both disks are brought to the same, at most (`checkpoint`).
+    #[serde(default = "checkpoint_every_ms")]
+    pub checkpoint_every_ms: u64,
     /// For tests only: faults may be injected (`effect`); these are armed from the start.
     #[serde(default)]
     pub faults: Option<serde_json::Value>,
@@ -232,6 +238,10 @@ pub fn certificate_name(node: &str, cluster: &str) -> String {
 }
 
 /// Names become part of a DNS name in the certificates, and of paths.
+fn checkpoint_every_ms() -> u64 {
+    5000
+}
+
 fn check_name(field: &str, name: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());

@@ -78,6 +78,10 @@ labels! {
     StateSync,
     StateRename,
     StateSyncDirectory,
+    // The dirty map, which is also replaced as a whole now and then.
+    MapWrite,
+    MapSync,
+    MapRemove,
     // What is saved before a resync overwrites it (`rescue_store`).
     RescueMake,
     RescueRead,

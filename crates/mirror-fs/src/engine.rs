@@ -21,6 +21,7 @@ use crate::answer::Answer;
 use crate::calls;
 use crate::change::Change;
 use crate::config::Config;
+use crate::dirty_map::DirtyMap;
 use crate::effect::{self, Effect};
 use crate::files::OpenFiles;
 use crate::follower::Follower;
@@ -30,7 +31,7 @@ use crate::outbox::Outbox;
 use crate::perform::Remainder;
 use crate::primary::PEER_FAILED;
 use crate::source::Source;
-use crate::tree::{Inode, Place, Tree};
+use crate::tree::{Inode, Tree};
 use crate::verify::{Verifications, RESULT};
 
 /// Data of frozen writes that is kept in memory; beyond it the writer's thread waits instead.
@@ -45,6 +46,8 @@ pub struct Facts {
     pub failed: Option<(&'static str, String)>,
     /// The rescue that is being filled.
     pub rescuing: Option<String>,
+    /// What the last resync that ended took, for the status.
+    pub last_resync: serde_json::Value,
     /// When this node's disk could not give what a resync needed.
     pub resync_failed: Option<Instant>,
     pub stopping: bool,
@@ -74,6 +77,7 @@ pub struct Engine {
     pub resync_limit: Mutex<Option<u64>>,
     pub kept: crate::kept::Told,
     pub resumption: crate::resume::Resumption,
+    pub dirty: DirtyMap,
     pub follower: Mutex<Option<Arc<Follower>>>,
     pub verifications: Mutex<Verifications>,
     pub notifiers: OnceLock<Vec<fuser::Notifier>>,
@@ -98,6 +102,7 @@ impl Engine {
         let standing = read_generation(&config.state_dir.join("generation"))?;
         let damaged = standing.damaged.is_some();
         identity::check(&config, &standing.generation, damaged, trees.iter().map(|t| &**t))?;
+        let dirty = DirtyMap::open(config.state_dir.join("dirty-map"), config.dirty_map)?;
         let resync_limit = Mutex::new(config.resync_limit_bytes_per_s);
         let verifications = Verifications::remembered(&config.state_dir.join(RESULT));
         Ok(Engine {
@@ -114,6 +119,7 @@ impl Engine {
             resync_limit,
             kept: crate::kept::Told::default(),
             resumption: crate::resume::Resumption::default(),
+            dirty,
             follower: Mutex::new(None),
             verifications: Mutex::new(verifications),
             notifiers: OnceLock::new(),
@@ -193,47 +199,6 @@ impl Engine {
         for Parked { tree, change, answer } in parked {
             self.submit(tree, change, answer);
         }
-    }
-
-    /// Makes the secondary know the file by its number. False: it cannot (no name leads to it).
-    pub(crate) fn bind(&self, mode: &Mode, tree: &Tree, inode: &Inode) -> bool {
-        if mode.session == 0 || inode.bound(mode.session) {
-            return true;
-        }
-        if !mode.full {
-            return false;
-        }
-        let mut lead_nowhere: Vec<Place> = Vec::new();
-        let next = |lead_nowhere: &[Place]| {
-            inode.places.lock().iter().find(|place| !lead_nowhere.contains(place)).cloned()
-        };
-        while let Some(place) = next(&lead_nowhere) {
-            let parent = tree.revive(place.parent.inode());
-            let Some(parent) = parent.ok().filter(|parent| self.bind(mode, tree, parent)) else {
-                lead_nowhere.push(place);
-                continue;
-            };
-            let _order = parent.order.lock();
-            if inode.bound(mode.session) {
-                return true;
-            }
-            // The kernel may have dropped the directory since, and so has the secondary: it is
-            // bound again. The file may have gone to another name, and may come back to this one:
-            // then this one is tried again.
-            if !parent.bound(mode.session) || !inode.places.lock().contains(&place) {
-                continue;
-            }
-            if !tree.leads(&parent, &place.name, inode) {
-                inode.leave(place.parent, &place.name);
-                continue;
-            }
-            let operation =
-                Operation::Bind { id: inode.id, parent: place.parent, name: &place.name };
-            self.outbox.put(&operation, None);
-            inode.bound_session.store(mode.session, Ordering::Release);
-            return true;
-        }
-        false
     }
 
     /// The kernel needs these files no longer; then neither does the secondary.

@@ -18,6 +18,7 @@ use crate::apply::Applier;
 use crate::beside::Beside;
 use crate::calls;
 use crate::conn::{Conn, Filled, Receiver};
+use crate::doubt_link::{doubt_list, tell_doubt};
 use crate::engine::Engine;
 use crate::handshake::Handshake;
 use crate::mode::Role;
@@ -103,6 +104,8 @@ impl Follower {
         let mut applier: Option<Applier> = None;
         let mut session = Session::default();
         let mut rescue = None;
+        // Before the dialling, since the other node does not wait long; as long as nothing is done.
+        let mut told = None;
         let mut last_reason = String::new();
         let addresses = &engine.config.peer_addresses;
         let mut first = 0;
@@ -113,7 +116,8 @@ impl Follower {
                 if self.stopping.load(Ordering::Acquire) {
                     break;
                 }
-                match self.dial(engine, address, &mut applier, &mut session, &mut rescue) {
+                let state = (&mut applier, &mut session, &mut rescue, &mut told);
+                match self.dial(engine, address, state.0, state.1, state.2, state.3) {
                     // Where nothing was heard any more the cable may be cut: another one first.
                     Ok(Ended::Silent) => {
                         first = at + 1;
@@ -147,18 +151,20 @@ impl Follower {
 
     fn dial(
         &self, engine: &Arc<Engine>, address: SocketAddr, applier: &mut Option<Applier>,
-        session: &mut Session, rescue: &mut Option<Box<Rescue>>,
+        session: &mut Session, rescue: &mut Option<Box<Rescue>>, told: &mut Option<Vec<u8>>,
     ) -> io::Result<Ended> {
         let config = &engine.config;
         let tls_config =
             tls::client_config(&config.tls, config.flow_encryption).map_err(io::Error::other)?;
         let name = tls::server_name(&config.peer, &config.cluster).map_err(io::Error::other)?;
+        let list = told.get_or_insert_with(|| doubt_list(engine));
         let stream = calls::connect_timeout(&address, DIAL_LIMIT)?;
         let handshake = Handshake::client(tls_config, name)?;
         let conn = Arc::new(Conn::begin(stream, handshake, HANDSHAKE_LIMIT)?);
         *self.conn.lock() = Some(conn.clone());
         let mut receiver = Receiver::new(conn.clone());
         let mut frame = Vec::new();
+        tell_doubt(list, &conn)?;
         wire::encode_hello(&self.hello(engine, session), &mut frame);
         conn.send(&[&frame])?;
         let (header, body) = receiver.wait_frame(HANDSHAKE_LIMIT)?;
@@ -179,6 +185,7 @@ impl Follower {
                 }
             }
         }
+        *told = None;
         let begun = accept(engine, welcome, applier, session).map_err(io::Error::other)?;
         let mut ended = Ended::Closed;
         if let Some(applier) = applier {
@@ -251,11 +258,15 @@ fn accept(
         Welcome::Resume { .. } => "resumed",
         Welcome::InSync { session: number, epoch, .. } => {
             follow(epoch, true)?;
+            engine.begin_as_copy()?;
             *applier = Some(Applier::new(engine)?);
             *session = Session { number, ..Session::default() };
             "in sync"
         }
-        Welcome::Resync { session: number, epoch, reason, .. } => {
+        Welcome::Resync { session: number, epoch, reason, doubt, .. } => {
+            if !doubt {
+                engine.doubt_everything("a whole resync begins")?;
+            }
             tracing::info!("a resync into this node begins: {reason}");
             engine.standing.lock().trusted = false;
             let kept = engine.begin_keeping();
@@ -299,7 +310,7 @@ fn follow(
                 Err(error) => return format!("the primary said nonsense: {error}"),
             };
             let sequence = header.sequence;
-            let sync = matches!(operation, Operation::Sync { .. });
+            let sync = matches!(operation, Operation::Sync { .. } | Operation::SyncTree { .. });
             more = matches!(operation, Operation::Write { more: true, .. });
             if sequence != 0 && sequence <= session.applied && !sync {
                 continue;
@@ -344,6 +355,7 @@ fn perform(
             theirs.current = generation;
             theirs.history = history;
             engine.record(|g| *g = g.adopt(&theirs)).map_err(io::Error::other)?;
+            engine.begin_as_copy().map_err(io::Error::other)?;
             applier.end_rescue();
             engine.facts.lock().rescuing = None;
             engine.standing.lock().trusted = true;
@@ -373,6 +385,7 @@ pub(crate) fn fail(engine: &Engine, conn: &Conn, sequence: u64, error: &io::Erro
     let (errno, text) = (error.raw_os_error().unwrap_or(libc::EIO), error.to_string());
     tracing::error!(sequence, errno, "cannot apply: {text}");
     engine.standing.lock().trusted = false;
+    let _ = engine.doubt_everything("this copy could not follow");
     let recorded = engine.record(|g| g.sync_target = true);
     let what = if errno == libc::ENOSPC { "disk_full" } else { "io_error" };
     engine.note_failed(what, &format!("this copy could not follow: {text}"));

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use crate::calls;
 use crate::sys::{self, Handle};
 use crate::tree::{Inode, Place, Tree};
 
@@ -72,6 +73,18 @@ impl Forgotten {
 }
 
 impl Tree {
+    /// The file of this handle; None: it is gone.
+    pub(crate) fn enter_handle(&self, handle: &Handle) -> io::Result<Option<Arc<Inode>>> {
+        match sys::open_handle(self.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW) {
+            Ok(fd) => {
+                let stat = calls::fstat(&fd)?;
+                Ok(if stat.st_nlink > 0 { Some(self.enter(fd.as_fd(), &stat)?) } else { None })
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ESTALE) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The file of this number, also when the kernel has dropped it meanwhile.
     pub fn revive(&self, number: u64) -> io::Result<Arc<Inode>> {
         let stale = || io::Error::from_raw_os_error(libc::ESTALE);

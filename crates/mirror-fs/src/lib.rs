@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod apply;
+mod apply_doubt;
 mod apply_names;
 pub mod apply_resync;
 mod apply_verify;
@@ -15,14 +16,20 @@ mod attach;
 mod attributes;
 pub mod below;
 mod beside;
+mod binding;
 mod calls;
 pub mod change;
+mod checkpoint;
 mod comparing;
 pub mod config;
 pub mod conn;
 pub mod control;
+mod dirty_map;
+mod doubt_link;
+mod doubt_told;
 pub mod effect;
 pub mod engine;
+mod estimate;
 pub mod files;
 pub mod follower;
 mod forgotten;
@@ -35,12 +42,14 @@ pub mod kept;
 mod kept_applier;
 pub mod kept_restore;
 mod kernel_caches;
+mod leaving;
 mod looking;
 mod may_serve;
 pub mod mode;
 mod mount;
 mod mounted;
 pub mod names;
+mod noting;
 pub mod outbox;
 pub mod perform;
 pub mod primary;
@@ -59,6 +68,7 @@ mod rescue_store;
 mod rescue_walk;
 pub mod resume;
 mod resync;
+mod resync_doubt;
 mod resync_names;
 mod roles;
 pub mod source;
@@ -135,6 +145,9 @@ fn serve(config_path: &Path) -> Result<i32, String> {
         return Err(sentence);
     }
     engine.keep_telling_times();
+    if engine.dirty.is_used() {
+        engine.keep_checkpointing();
+    }
     let (ended, wait) = sync_channel(1);
     let commands = Arc::new(status::Control { engine: engine.clone(), ended });
     let socket = run_dir.join("mirror.sock");

@@ -63,6 +63,9 @@ pub struct Mode {
     pub session: u64,
     /// The secondary has everything (false: a resync runs).
     pub full: bool,
+    /// In a resync of what is in doubt: what is not in its plan is equal, and changes to it are
+    /// sent.
+    pub partial: bool,
     /// The next change is the first that only this node has: it needs a new generation first.
     pub fork_due: bool,
 }
@@ -74,6 +77,7 @@ impl Default for Mode {
             gate: Gate::Refused(libc::EROFS),
             session: 0,
             full: false,
+            partial: false,
             fork_due: false,
         }
     }

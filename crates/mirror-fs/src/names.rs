@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use mirror_core::message::{AttributeChange, Creator, Entry, FileKind, Operation};
 use mirror_core::units::FileTime;
-use parking_lot::MutexGuard;
 use rustix::fs::Stat;
 
 use crate::answer::{Answer, Done, Reply};
@@ -23,9 +22,10 @@ use crate::below::{self, link_fd, make_node, read_target, unlink};
 use crate::calls;
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
+use crate::leaving::Leaving;
 use crate::mode::Mode;
-use crate::progress::{Mark, Progress, Send};
-use crate::tree::{mtime_of, Inode, PathFd, Tree};
+use crate::progress::{Progress, Send};
+use crate::tree::{mtime_of, Inode, Tree};
 
 const RENAME_EXCHANGE: u32 = 2;
 const RENAME_WHITEOUT: u32 = 4;
@@ -38,39 +38,6 @@ type Named = io::Result<(Done, bool)>;
 
 fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
     Ok(mtime_of(&calls::fstat(directory)?))
-}
-
-/// A file that is about to lose a name, perhaps its last.
-///
-/// The kernel may go on using it then. A regular file that is open is held by its descriptor and
-/// kept by the secondary too. Anything else is held here alone (`Inode::held`), and the secondary
-/// forgets it with its name: so its order lock is held until that stands in the stream, and nothing
-/// is told of it afterwards.
-struct Leaving<'i> {
-    inode: &'i Arc<Inode>,
-    held: Option<OwnedFd>,
-    order: Option<MutexGuard<'i, Mark>>,
-}
-
-impl<'i> Leaving<'i> {
-    fn new(tree: &Tree, inode: &'i Arc<Inode>, stat: &Stat) -> Leaving<'i> {
-        let last = stat.st_nlink == 1 || inode.kind == FileKind::Directory;
-        let open = inode.opens.load(Ordering::Acquire) > 0;
-        let held = match (last && !open).then(|| tree.path_fd(inode)) {
-            Some(Ok(PathFd::Own(fd))) => Some(fd),
-            _ => None,
-        };
-        let order = (last && inode.kind != FileKind::Regular).then(|| inode.order.lock());
-        Leaving { inode, held, order }
-    }
-
-    fn has_left(&mut self, parent: &Inode, name: &[u8]) {
-        self.inode.leave(parent.id, name);
-        *self.inode.held.lock() = self.held.take();
-        if self.order.is_some() {
-            self.inode.bound_session.store(0, Ordering::Release);
-        }
-    }
 }
 
 impl Engine {
@@ -116,8 +83,10 @@ impl Engine {
         Self::refuse_hidden(tree, &parent, name)?;
         let (mark, known) = self.ordered(mode, tree, &parent);
         let directory = tree.path_fd(&parent)?;
+        self.note_name(tree, &parent, name, None)?;
         make_node(directory.as_fd(), name, node, creator)?;
         let (inode, stat) = self.told(tree.find_at(directory.as_fd(), parent.id, name))?;
+        self.note_made(tree, &inode, &parent, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
         if send {
             let made = Operation::Make {
@@ -195,6 +164,9 @@ impl Engine {
         let (mark, known) = self.ordered(mode, tree, &parent);
         let _touch = self.touch_name(&inode);
         let directory = tree.path_fd(&parent)?;
+        self.note_moved(tree, &inode, &parent, name);
+        self.note_attributes(tree, &inode)?;
+        self.note_name(tree, &parent, name, None)?;
         link_fd(tree.path_fd(&inode)?.as_fd(), directory.as_fd(), name)?;
         inode.arrive(parent.id, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
@@ -230,6 +202,7 @@ impl Engine {
             target,
         };
         self.outbox.put(&Operation::Place { parent: parent.id, entry, parent_mtime }, None);
+        inode.doubt_session.store(mode.session, Ordering::Release);
         inode.bound_session.store(mode.session, Ordering::Release);
         self.resync_later(tree, inode);
         Ok(())
@@ -253,6 +226,7 @@ impl Engine {
         let directory = tree.path_fd(&parent)?;
         let mut leaving = Leaving::new(tree, &inode, &stat);
         let _touch = self.touch_name(&inode);
+        self.note_name(tree, &parent, name, Some(&*inode))?;
         unlink(directory.as_fd(), name, is_directory)?;
         leaving.has_left(&parent, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
@@ -269,6 +243,21 @@ impl Engine {
         Ok((Done::Nothing, send))
     }
 
+    fn known_before_rename(
+        &self, mode: &Mode, tree: &Tree, moved: &Inode, replaced: Option<&(Arc<Inode>, Stat)>,
+    ) {
+        if let Some((inode, stat)) = replaced {
+            self.keep_known(mode, tree, inode, stat);
+        }
+        if mode.partial {
+            // It may leave a directory that is done, whose files are not all known by number.
+            self.bind(mode, tree, moved);
+            if let Some((inode, _)) = replaced {
+                self.bind(mode, tree, inode);
+            }
+        }
+    }
+
     fn rename(
         &self, mode: &Mode, tree: &Arc<Tree>, (parent, name): (u64, &[u8]),
         (new_parent, new_name): (u64, &[u8]), flags: u32,
@@ -277,14 +266,14 @@ impl Engine {
         Self::refuse_hidden(tree, &new, new_name)?;
         let (moved, _) = tree.find(&old, name)?;
         let replaced = tree.find(&new, new_name).ok();
-        if let Some((inode, stat)) = &replaced {
-            self.keep_known(mode, tree, inode, stat);
-        }
+        self.known_before_rename(mode, tree, &moved, replaced.as_ref());
         // Both directories, in the order of their numbers; one lock when they are the same.
         let (first, second) = if old.id <= new.id { (&old, &new) } else { (&new, &old) };
         let (first_lock, second_lock) = self.ordered_pair(mode, tree, first, second);
         let _touch = (self.touch_name(&moved), replaced.as_ref().map(|r| self.touch_name(&r.0)));
         let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
+        let there = replaced.as_ref().map(|(inode, _)| &**inode);
+        self.note_rename(tree, (&old, name, &moved), (&new, new_name, there))?;
         let goes = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE == 0);
         let mut leaving = goes.map(|(inode, stat)| Leaving::new(tree, inode, stat));
         let renamed = below::rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags);
@@ -304,7 +293,7 @@ impl Engine {
         if let Some(leaving) = &mut leaving {
             leaving.has_left(&new, new_name);
         }
-        let done = |(mark, known): &crate::perform::Ordered<'_>| {
+        let done = |(mark, known): &crate::binding::Ordered<'_>| {
             *known && (mode.full || mark.for_attributes(mode.session) == Send::All)
         };
         let first_done = done(&first_lock);

@@ -125,7 +125,7 @@ impl Outbox {
             _ => Resend::Frame(frame.clone()),
         };
         let kind = match operation {
-            Operation::Sync { .. } => Kind::Sync,
+            Operation::Sync { .. } | Operation::SyncTree { .. } => Kind::Sync,
             _ => Kind::Ordered,
         };
         let bytes = frame.len() + data.map_or(0, <[u8]>::len);
@@ -212,6 +212,11 @@ impl Outbox {
             Some(Reply::Joined(join)) => join.is_overdue(asked_again, limit),
             _ => false,
         })
+    }
+
+    /// Bytes put on the link since the start, before encryption.
+    pub fn sent(&self) -> u64 {
+        self.counters.bytes_sent.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Operations that wait for the secondary.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use mirror_core::message::{AttributeChange, FileKind, Operation};
 use mirror_core::pieces;
 use mirror_core::units::FileTime;
-use parking_lot::MutexGuard;
 use rustix::fs as rfs;
 
 use crate::answer::{errno_of, Answer, Done, Join, Reply};
@@ -20,7 +19,7 @@ use crate::change::{Change, Durable};
 use crate::engine::Engine;
 use crate::files::OpenFile;
 use crate::mode::Mode;
-use crate::progress::{Mark, Progress, Send};
+use crate::progress::{Progress, Send};
 use crate::resume::Doubt;
 use crate::tree::{mtime_of, Inode, Tree};
 
@@ -51,9 +50,6 @@ impl Remainder {
         }
     }
 }
-
-/// A file's order lock, and whether operations on it can be sent.
-pub(crate) type Ordered<'i> = (MutexGuard<'i, Mark>, bool);
 
 impl Engine {
     /// Does the change. The gate is open and `mode` is held.
@@ -110,55 +106,11 @@ impl Engine {
         errno
     }
 
-    /// Locks the order of a file that the secondary knows by its number, if it can.
-    /// The second value tells whether operations on it can be sent at all.
-    pub(crate) fn ordered<'i>(&self, mode: &Mode, tree: &Tree, inode: &'i Inode) -> Ordered<'i> {
-        loop {
-            let known = self.bind(mode, tree, inode);
-            let guard = inode.order.lock();
-            // Asked again under the lock: a resync may have come by since.
-            let bound = inode.bound(mode.session);
-            if !bound && !known && mode.full && mode.session != 0 {
-                self.end_if_named(tree, inode);
-            }
-            if bound || !known || mode.session == 0 {
-                return (guard, bound);
-            }
-        }
-    }
-
-    /// A file without a name is nobody's after a take-over: its changes need not be sent. One that
-    /// has a name we do not know of is another matter: rather no session than a copy that lacks it.
-    fn end_if_named(&self, tree: &Tree, inode: &Inode) {
-        if tree.stat(inode).is_ok_and(|stat| stat.st_nlink > 0) {
-            let text = format!("no known name leads to file {:?}", inode.id);
-            let _ = self.told::<()>(Err(io::Error::other(text)));
-        }
-    }
-
-    /// Locks two directories, `first` having the smaller number; one lock when they are the same.
-    pub(crate) fn ordered_pair<'i>(
-        &self, mode: &Mode, tree: &Tree, first: &'i Inode, second: &'i Inode,
-    ) -> (Ordered<'i>, Option<Ordered<'i>>) {
-        loop {
-            // Binding locks parents, so it is done before either lock is taken.
-            let second_known = self.bind(mode, tree, second);
-            let first_lock = self.ordered(mode, tree, first);
-            if first.id == second.id {
-                return (first_lock, None);
-            }
-            let mark = second.order.lock();
-            let bound = second.bound(mode.session);
-            if bound || !second_known || mode.session == 0 {
-                return (first_lock, Some((mark, bound)));
-            }
-        }
-    }
-
     fn write(
         &self, mode: &Mode, tree: &Arc<Tree>, number: u64, write: Write<'_>, answer: Answer,
     ) -> Remainder {
-        let (inode, file) = match self.open_inode(tree, number, write.file) {
+        let length = write.data.len() as u64;
+        let (inode, file) = match self.open_noted(tree, number, &write) {
             Ok(found) => found,
             Err(error) => {
                 answer(Err(self.failure(&error)));
@@ -166,7 +118,7 @@ impl Engine {
             }
         };
         let (mark, known) = self.ordered(mode, tree, &inode);
-        let doubt = Doubt::Bytes(inode.id, write.offset, write.data.len() as u64);
+        let doubt = Doubt::Bytes(inode.id, write.offset, length);
         let _touch = self.resumption.touch(doubt);
         let mut written = 0;
         let mut sent = false;
@@ -223,6 +175,15 @@ impl Engine {
         self.put_sync(&Operation::Sync { id: inode.id, data_only }, sent, &join);
         drop(mark);
         Remainder::Sync { fd: SyncFd::File(file), data_only, join }
+    }
+
+    /// The file, when it stands in the dirty map that these bytes of it are about to change.
+    fn open_noted(
+        &self, tree: &Tree, number: u64, write: &Write<'_>,
+    ) -> io::Result<(Arc<Inode>, Arc<OpenFile>)> {
+        let (inode, file) = self.open_inode(tree, number, write.file)?;
+        self.note_bytes(tree, &inode, write.offset, write.data.len() as u64)?;
+        Ok((inode, file))
     }
 
     /// Writes a piece on this node; returns how much of it.
@@ -286,7 +247,10 @@ impl Engine {
             Err(error) => return Err(error),
         };
         let _touch = size.map(|_| self.resumption.touch(Doubt::File(inode.id)));
+        self.note_attributes(tree, &inode)?;
         if let Some(size) = size {
+            let before = calls::fstat(path.as_fd())?.st_size as u64;
+            self.note_from(tree, &inode, size.min(before))?;
             let mtime = match file.and_then(|file| self.files.file(file).ok()) {
                 Some(file) => truncate(file.fd.as_fd(), size, kill_suid)?,
                 None => {
@@ -322,6 +286,7 @@ impl Engine {
         let inode = tree.inode(number)?;
         let (mark, known) = self.ordered(mode, tree, &inode);
         let path = tree.path_fd(&inode)?;
+        self.note_attributes(tree, &inode)?;
         apply_xattr(path.as_fd(), name, value)?;
         if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
             let id = inode.id;
@@ -342,6 +307,10 @@ impl Engine {
         let (inode, file) = self.open_inode(tree, number, file)?;
         let (mut mark, known) = self.ordered(mode, tree, &inode);
         let _touch = self.resumption.touch(Doubt::File(inode.id));
+        match how & MOVES_DATA {
+            0 => self.note_bytes(tree, &inode, offset, length)?,
+            _ => self.note_from(tree, &inode, offset)?,
+        }
         let flags = rfs::FallocateFlags::from_bits_retain(how);
         calls::fallocate(&file.fd, flags, offset, length)?;
         let mtime = mtime_of(&calls::fstat(&file.fd)?);

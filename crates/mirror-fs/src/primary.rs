@@ -15,6 +15,7 @@ use mirror_core::wire;
 
 use crate::attach::{attach, resume};
 use crate::conn::{Conn, Filled, Receiver};
+use crate::doubt_link::{hear_hello, judge, nonsense};
 use crate::effect::{self, Effect};
 use crate::engine::{fresh_number, Engine};
 use crate::handshake::Handshake;
@@ -85,9 +86,8 @@ fn serve(engine: &Arc<Engine>, stream: TcpStream) -> Result<(), String> {
     }
     let conn = Arc::new(conn);
     let mut receiver = Receiver::new(conn.clone());
-    let heard = receiver.wait_frame(HANDSHAKE_LIMIT);
-    let hello = match heard.map(|(header, body)| wire::decode_hello(&header, &body)) {
-        Ok(Ok(hello)) => hello,
+    let (hello, list) = match hear_hello(&mut receiver, HANDSHAKE_LIMIT) {
+        Ok(Ok(heard)) => heard,
         Ok(Err(error)) => return Err(nonsense(engine, &conn, &error.to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::Other => {
             return Err(nonsense(engine, &conn, &error.to_string()));
@@ -97,7 +97,7 @@ fn serve(engine: &Arc<Engine>, stream: TcpStream) -> Result<(), String> {
     if hello.cluster == engine.config.cluster && hello.module == engine.config.module {
         displace(engine);
     }
-    let verdict = judge(engine, &hello);
+    let (verdict, agreed) = judge(engine, &hello, &list)?;
     let mut welcome = Vec::new();
     wire::encode_welcome(&verdict, &mut welcome);
     conn.send(&[&welcome]).map_err(|e| e.to_string())?;
@@ -107,12 +107,12 @@ fn serve(engine: &Arc<Engine>, stream: TcpStream) -> Result<(), String> {
             resume(engine, &conn, &hello);
             session
         }
-        Welcome::InSync { session, .. } => attach(engine, &conn, session, true)?,
+        Welcome::InSync { session, .. } => attach(engine, &conn, session, true, agreed)?,
         Welcome::Resync { session, reason, .. } => {
             let theirs = &hello.generation;
             engine.resumption.begin(theirs.current, theirs.sync_target);
             tracing::info!("a resync of {} begins: {reason}", hello.node);
-            attach(engine, &conn, session, false)?
+            attach(engine, &conn, session, false, agreed)?
         }
     };
     let why = hear(engine, session, &conn, &mut receiver);
@@ -120,23 +120,14 @@ fn serve(engine: &Arc<Engine>, stream: TcpStream) -> Result<(), String> {
     Ok(())
 }
 
-fn refused(engine: &Engine, reason: String) -> String {
+pub(crate) fn refused(engine: &Engine, reason: String) -> String {
     engine.facts.lock().refused = Some(reason.clone());
     engine.touch();
     reason
 }
 
-/// What came instead of a hello is refused in words that the peer hears too: it may be an honest
-/// one of another version.
-fn nonsense(engine: &Engine, conn: &Conn, error: &str) -> String {
-    let reason = refused(engine, format!("the peer's hello is refused: {error}"));
-    let mut welcome = Vec::new();
-    wire::encode_welcome(&Welcome::Refused { reason: reason.clone() }, &mut welcome);
-    let _ = conn.send(&[&welcome]);
-    reason
-}
-
-fn judge(engine: &Engine, hello: &Hello) -> Welcome {
+/// How the copies stand to each other, and what follows from that.
+pub(crate) fn compared(engine: &Engine, hello: &Hello) -> Welcome {
     let config = &engine.config;
     let refuse = |reason: String| Welcome::Refused { reason: refused(engine, reason) };
     if hello.cluster != config.cluster || hello.module != config.module {
@@ -182,7 +173,10 @@ fn judge(engine: &Engine, hello: &Hello) -> Welcome {
     let (session, epoch) = (fresh_number(), mine.epoch);
     let generation = mine.current;
     let relation = compare(mine, &hello.generation);
-    let resync = |reason: &str| Welcome::Resync { session, reason: reason.into(), epoch, relation };
+    let resync = |reason: &str| {
+        let reason = reason.into();
+        Welcome::Resync { session, reason, epoch, relation, doubt: false }
+    };
     match relation {
         Relation::Equal if hello.trusted && standing.trusted => {
             Welcome::InSync { session, generation, epoch }

@@ -51,6 +51,11 @@ impl Mark {
         }
     }
 
+    /// Something is known of the file in this session.
+    pub fn is_of(&self, session: u64) -> bool {
+        self.session == session
+    }
+
     pub fn set(&mut self, session: u64, progress: Progress) {
         self.session = session;
         self.progress = progress;

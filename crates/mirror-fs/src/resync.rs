@@ -21,7 +21,7 @@ use crate::mode::Mode;
 use crate::primary::spawn;
 use crate::progress::Progress;
 use crate::queue::{Compared, Next, Range, Work, ZONE_BYTES};
-use crate::source::Source;
+use crate::source::{in_both, Source};
 use crate::tree::{Inode, Tree};
 use crate::zone::metadata_of;
 
@@ -42,15 +42,14 @@ pub struct Run<'a> {
 
 /// Begins the resync on threads of its own.
 pub fn start(engine: &Arc<Engine>, source: &Arc<Source>) {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    for _ in 0..processors.clamp(*THREADS.start(), *THREADS.end()) {
-        let (engine, source) = (engine.clone(), source.clone());
-        spawn("resync", move || {
-            if (Run { engine: &engine, source: &source }).run().is_err() && !source.cancel() {
-                tracing::info!("the resync was cut short");
-            }
-        });
-    }
+    let (begun_engine, begun_source) = (engine.clone(), source.clone());
+    spawn("resync", move || {
+        let (engine, source) = (&begun_engine, &begun_source);
+        match source.only_doubt() && (Run { engine, source }).begin_doubt().is_err() {
+            true => cut_short(source),
+            false => work(engine, source),
+        }
+    });
     let (engine, source) = (Arc::downgrade(engine), source.clone());
     spawn("progress", move || {
         let mut checkpointed = Instant::now();
@@ -65,6 +64,24 @@ pub fn start(engine: &Arc<Engine>, source: &Arc<Source>) {
             }
         }
     });
+}
+
+fn cut_short(source: &Source) {
+    if !source.cancel() {
+        tracing::info!("the resync was cut short");
+    }
+}
+
+fn work(engine: &Arc<Engine>, source: &Arc<Source>) {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..processors.clamp(*THREADS.start(), *THREADS.end()) {
+        let (engine, source) = (engine.clone(), source.clone());
+        spawn("resync", move || {
+            if (Run { engine: &engine, source: &source }).run().is_err() {
+                cut_short(&source);
+            }
+        });
+    }
 }
 
 impl Run<'_> {
@@ -169,9 +186,10 @@ impl Run<'_> {
         let size = crate::tree::size_of(fd.as_fd())?;
         self.put(&Operation::FileBegin { id: inode.id, size });
         let one_name = crate::calls::fstat(&fd)?.st_nlink == 1;
+        let planned = self.source.planned(&self.engine.dirty, inode, size);
         let doubtful = match one_name {
-            true => self.doubtful(inode, size),
-            false => vec![(0, size)],
+            true => in_both(&planned, &self.doubtful(inode, size)),
+            false => planned,
         };
         let left: u64 = doubtful.iter().map(|(start, end)| end - start).sum();
         self.source.figures.bytes_done.fetch_add(size - left, Ordering::Relaxed);
@@ -202,6 +220,15 @@ impl Run<'_> {
 
     /// Everything has been compared: the secondary's copy is whole once it has heard that.
     fn end(&self) -> Result<bool, Over> {
+        let since = self.engine.dirty.now();
+        if !self.source.queue.lock().is_drained() {
+            return Ok(false);
+        }
+        // What was written before the session is to be on this disk, too: only what was touched
+        // since is in doubt when the copies are equal.
+        if self.engine.dirty.is_used() {
+            self.engine.sync_trees().map_err(|e| self.failed(&format!("the disk failed: {e}")))?;
+        }
         let (told, done) = sync_channel(1);
         {
             let mut mode = self.engine.mode.write();
@@ -221,7 +248,7 @@ impl Run<'_> {
             }));
             let end = Operation::ResyncEnd { generation: current, history };
             self.engine.outbox.put(&end, Some(wake));
-            mode.full = true;
+            (mode.full, mode.partial) = (true, false);
         }
         loop {
             match done.recv_timeout(LOOK_UP_EVERY) {
@@ -235,12 +262,15 @@ impl Run<'_> {
         let mode = self.engine.mode.read();
         self.current(&mode)?;
         self.engine.record(|g| *g = g.shared()).map_err(|text| self.failed(&text))?;
+        let base = self.engine.generation().base;
+        self.engine.dirty.rebase(since, base).map_err(|e| self.failed(&e.to_string()))?;
         for tree in &self.engine.trees {
             tree.set_keep_all(false);
         }
         // All while the mode is held: a session that follows begins with its own.
         let mut facts = self.engine.facts.lock();
         facts.peer_up_to_date = facts.link_up;
+        facts.last_resync = self.source.told(self.engine.outbox.sent());
         drop(facts);
         *self.engine.source.lock() = None;
         self.engine.resumption.end();

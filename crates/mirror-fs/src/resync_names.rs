@@ -89,6 +89,7 @@ impl Run<'_> {
         self.put(&Operation::Entries { id: inode.id, entries });
         self.put(&Operation::EntriesEnd { id: inode.id });
         for child in &children {
+            child.doubt_session.store(mode.session, Ordering::Release);
             child.bound_session.store(mode.session, Ordering::Release);
         }
         let metadata = metadata_of(path.as_fd())?;

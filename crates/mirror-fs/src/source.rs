@@ -3,10 +3,12 @@
 //! This is what the other threads see of it: how far it is, how fast it may go. What is to be done
 //! is in `queue`; the threads that do it are `resync`.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use mirror_core::doubt::{Identity, ZONE_BYTES};
 use mirror_core::message::FileKind;
 use mirror_core::pace::{Bucket, Meter};
 use mirror_core::units::FileId;
@@ -15,6 +17,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::answer::Answer;
 use crate::change::{Change, Durable};
+use crate::dirty_map::{DirtyMap, Since};
+use crate::doubt_link::Agreed;
 use crate::engine::Engine;
 use crate::queue::{Answered, Queue};
 use crate::resync;
@@ -27,6 +31,8 @@ const UNDER_WAY_BESIDE_MAX: u64 = 256 << 10;
 const ASKED_MAX: usize = 64;
 const ASKED_BESIDE_MAX: usize = 4;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
+
+pub type Ranges = Vec<(u64, u64)>;
 
 #[derive(Default)]
 pub struct Figures {
@@ -43,6 +49,12 @@ pub struct Figures {
 
 pub struct Source {
     pub session: u64,
+    /// Only what may differ is looked at (`resync_doubt`).
+    pub agreed: Option<Agreed>,
+    /// What is to be compared of files of which not all is in doubt, by handle.
+    pub ranges: Mutex<HashMap<Identity, Ranges>>,
+    /// What is touched from then on is not in `ranges`.
+    pub planned_at: OnceLock<Since>,
     cancelled: AtomicBool,
     pub queue: Mutex<Queue>,
     pub changed: Condvar,
@@ -51,6 +63,8 @@ pub struct Source {
     pub pace: Mutex<Pace>,
     /// A checkpoint is in the stream (`resume`).
     pub checkpoint_out: AtomicBool,
+    /// Bytes on the link before it began.
+    sent_before: AtomicU64,
     /// Bytes that are in the stream and not yet with the secondary.
     under_way: Mutex<u64>,
     less_under_way: Condvar,
@@ -73,9 +87,15 @@ pub struct Forecast {
 
 impl Source {
     /// A resync of these trees in this session; `start` it when the session has begun.
-    pub fn new(trees: &[Arc<Tree>], session: u64, limit_bytes_per_s: Option<u64>) -> Arc<Source> {
+    /// `agreed`: only what is in doubt is to be looked at.
+    pub fn new(
+        trees: &[Arc<Tree>], session: u64, limit_bytes_per_s: Option<u64>, agreed: Option<Agreed>,
+    ) -> Arc<Source> {
         let source = Arc::new(Source {
             session,
+            agreed,
+            ranges: Mutex::new(HashMap::new()),
+            planned_at: OnceLock::new(),
             cancelled: AtomicBool::new(false),
             queue: Mutex::new(Queue::default()),
             changed: Condvar::new(),
@@ -88,10 +108,11 @@ impl Source {
                 sent: Meter::default(),
             }),
             checkpoint_out: AtomicBool::new(false),
+            sent_before: AtomicU64::new(0),
             under_way: Mutex::new(0),
             less_under_way: Condvar::new(),
         });
-        for tree in trees.iter().rev() {
+        for tree in trees.iter().rev().filter(|_| !source.only_doubt()) {
             if let Ok(root) = tree.inode(mirror_core::units::ROOT_INODE) {
                 source.add(tree.clone(), root);
             }
@@ -99,7 +120,38 @@ impl Source {
         source
     }
 
+    /// What of a file is to be compared, in order and apart from each other. Asked under its order
+    /// lock as its copy begins: what was touched before, and so not sent, is in it.
+    pub fn planned(&self, dirty: &DirtyMap, inode: &Inode, size: u64) -> Ranges {
+        let (id, whole) = (inode.handle.identity_in(inode.id.tree()), [(0, size)]);
+        let Some(mut ranges) = self.ranges.lock().get(&id).cloned() else { return whole.into() };
+        let since = self.planned_at.get().and_then(|at| dirty.doubtful_zones(*at, &id));
+        let Some(touched) = since else { return whole.into() };
+        ranges.extend(touched.into_iter().map(bytes_of));
+        in_both(&ranges, &whole)
+    }
+
+    pub fn only_doubt(&self) -> bool {
+        self.agreed.is_some()
+    }
+
+    /// What it took, for the status. `sent`: bytes on the link so far.
+    pub fn told(&self, sent: u64) -> serde_json::Value {
+        let figures = &self.figures;
+        let (skipped, done) = (&figures.bytes_skipped, &figures.bytes_done);
+        let looked_at = done.load(Ordering::Relaxed) - skipped.load(Ordering::Relaxed);
+        serde_json::json!({
+            "only_doubt": self.only_doubt(),
+            "files": figures.files_done.load(Ordering::Relaxed),
+            "bytes_looked_at": looked_at,
+            "bytes_sent": figures.bytes_sent.load(Ordering::Relaxed),
+            "wire_bytes": sent - self.sent_before.load(Ordering::Relaxed),
+            "seconds": self.begun.elapsed().as_secs_f64(),
+        })
+    }
+
     pub fn start(self: &Arc<Self>, engine: Arc<Engine>) {
+        self.sent_before.store(engine.outbox.sent(), Ordering::Relaxed);
         resync::start(&engine, self);
     }
 
@@ -228,6 +280,33 @@ impl Source {
             left: pace.looked_at.time_for(now, done, more).filter(|_| all_known),
         }
     }
+}
+
+/// The bytes of a run of zones, both included.
+pub fn bytes_of((first, last): (u32, u32)) -> (u64, u64) {
+    let end = match last {
+        u32::MAX => u64::MAX,
+        last => (u64::from(last) + 1) * ZONE_BYTES,
+    };
+    (u64::from(first) * ZONE_BYTES, end)
+}
+
+/// What is in both. The first may overlap itself; the second is in order.
+pub fn in_both(one: &[(u64, u64)], other: &[(u64, u64)]) -> Ranges {
+    let mut pieces: Ranges = Vec::new();
+    for (start, end) in one {
+        let cut = |(from, to): &(u64, u64)| (*from.max(start), *to.min(end));
+        pieces.extend(other.iter().map(cut).filter(|(from, to)| from < to));
+    }
+    pieces.sort_unstable();
+    let mut both: Ranges = Vec::new();
+    for (start, end) in pieces {
+        match both.last_mut() {
+            Some((_, before)) if start <= *before => *before = end.max(*before),
+            _ => both.push((start, end)),
+        }
+    }
+    both
 }
 
 impl Engine {

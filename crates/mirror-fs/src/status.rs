@@ -44,6 +44,9 @@ impl Commands for Control {
                 engine.set_resync_limit(bytes_per_s.map(std::num::NonZeroU64::get));
             }
             Request::Verify { repair } => engine.begin_verify(repair)?,
+            Request::Estimate => {
+                fields.insert("estimate".into(), engine.estimate()?);
+            }
             Request::StopVerify => engine.stop_verify(),
             Request::VerifyResult => {
                 fields.insert("verify".into(), engine.verifications.lock().full());
@@ -134,6 +137,8 @@ impl Engine {
             "worth": self.worth().as_str(),
             "kept_copy": self.kept_status(),
             "resync": self.resync_status(role, generation.sync_target),
+            "doubt": self.doubt_status(),
+            "last_resync": facts.last_resync,
             "verify": self.verifications.lock().brief(),
             "generation": generation_json::to_json(generation),
             "damaged": standing.damaged,

@@ -8,6 +8,8 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use mirror_core::doubt::Identity;
+
 use crate::effect::{at, Effect};
 
 /// ext4 needs 8, xfs 12, btrfs 20. There is one of these for each file in use.
@@ -22,6 +24,16 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// As the dirty map knows it.
+    pub fn identity_in(&self, tree: u8) -> Identity {
+        Identity { tree, kind: self.kind, length: self.length, bytes: self.bytes }
+    }
+
+    pub fn from_identity(identity: &Identity) -> Handle {
+        let Identity { kind, length, bytes, .. } = *identity;
+        Handle { kind, length, bytes }
+    }
+
     /// As text, for a record on disk.
     pub fn hexadecimal(&self) -> String {
         let mut text = format!("{:x}-", self.kind);

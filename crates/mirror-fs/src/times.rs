@@ -38,14 +38,23 @@ impl Engine {
         if mode.gate != Gate::Open || !alone && self.outbox.is_lost() {
             return;
         }
+        let untold = self.tell_untold(&mode);
+        drop(mode);
+        self.forget_told(untold);
+    }
+
+    pub(crate) fn tell_untold(&self, mode: &Mode) -> Vec<(Arc<Tree>, Arc<Inode>)> {
         let untold = std::mem::take(&mut *self.untold.lock());
         for (tree, inode) in &untold {
             inode.time_untold.store(false, Ordering::Release);
-            if !alone {
-                self.tell_time(&mode, tree, inode);
+            if mode.session != 0 {
+                self.tell_time(mode, tree, inode);
             }
         }
-        drop(mode);
+        untold
+    }
+
+    pub(crate) fn forget_told(&self, untold: Vec<(Arc<Tree>, Arc<Inode>)>) {
         for (tree, inode) in untold {
             // The kernel may have dropped it meanwhile.
             if inode.unused() {
@@ -56,6 +65,10 @@ impl Engine {
 
     fn tell_time(&self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>) {
         let (mark, known) = self.ordered(mode, tree, inode);
+        // The secondary's file changes now, which may be after a checkpoint.
+        if self.note_attributes(tree, inode).is_err() {
+            return;
+        }
         if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
             match tree.stat(inode) {
                 Ok(stat) => {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use mirror_core::message::FileKind;
 use mirror_core::units::{FileId, FileTime, MAX_INODE, ROOT_INODE};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Stat};
 
 use crate::calls;
 use crate::forgotten::{Forgotten, FORGOTTEN_MAX};
@@ -47,6 +47,8 @@ pub struct Inode {
     pub opens: AtomicU32,
     /// The session of the link in which the secondary knows this number.
     pub bound_session: AtomicU64,
+    /// The session of a resync of what is in doubt in which this is to be looked at.
+    pub doubt_session: AtomicU64,
     pub places: Mutex<Vec<Place>>,
     /// It has lost its last name but the kernel still uses it (a device that is open, a directory
     /// somebody stands in): this holds it until the kernel has done with it.
@@ -158,6 +160,7 @@ impl Tree {
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
             bound_session: AtomicU64::new(0),
+            doubt_session: AtomicU64::new(0),
             places: Mutex::new(Vec::new()),
             held: Mutex::new(None),
             time_untold: AtomicBool::new(false),
@@ -266,7 +269,7 @@ impl Tree {
     }
 
     /// The table's entry for an open file; a new one when the number now means another file.
-    fn enter(&self, fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Arc<Inode>> {
+    pub(crate) fn enter(&self, fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Arc<Inode>> {
         let handle = sys::handle_of(fd)?;
         let root = self.table.lock().get(&ROOT_INODE).cloned();
         if let Some(root) = root.filter(|root| root.handle == handle) {
@@ -392,9 +395,4 @@ impl Inode {
 /// Size of the file as the backing tree has it.
 pub fn size_of(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(calls::fstat(fd)?.st_size as u64)
-}
-
-/// Attributes of a name without following it.
-pub fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
-    Ok(calls::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?)
 }

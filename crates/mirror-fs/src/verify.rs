@@ -96,6 +96,11 @@ impl Verifications {
         Verifications { running: None, last }
     }
 
+    /// The secondary is being changed without this node being changed.
+    pub fn repairs(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.repair)
+    }
+
     /// For the status: without most of the names.
     pub fn brief(&self) -> Value {
         let mut value = self.full();
@@ -186,6 +191,11 @@ impl Engine {
         if all.running.is_some() {
             return Err(Refusal::new("busy", "a verification is running already"));
         }
+        if repair {
+            let why = "a verification repairs the other copy";
+            let distrusted = self.dirty.distrust(why);
+            distrusted.map_err(|e| Refusal::new("io_error", e.to_string()))?;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let verification = Arc::new(Verification {
             session: mode.session,
@@ -230,6 +240,15 @@ impl Engine {
         let path = self.config.state_dir.join(RESULT);
         if let Err(error) = write_durably(&path, result.to_string().as_bytes()) {
             tracing::warn!("{} cannot be written: {error}", path.display());
+        }
+        let differ = verification.figures.differing.load(Relaxed)
+            > verification.figures.repaired.load(Relaxed);
+        if differ {
+            // What no change has told of: the next resync is to find it.
+            let _ = self.dirty.distrust("the copies differ");
+        }
+        if differ || cut.is_none() {
+            self.dirty.hold(differ);
         }
         let mut all = self.verifications.lock();
         all.running = None;

@@ -5,6 +5,7 @@
 
 mod mutation;
 
+use mirror_core::doubt::{decode_list, encode_list, Item, What};
 use mirror_core::generation::{Generation, LastRole};
 use mirror_core::wire::{self, Frame};
 use mirror_core::{disk, tree_identity};
@@ -34,6 +35,7 @@ fn encode(frame: &Frame<'_>) -> Vec<u8> {
         Frame::Report(report) => wire::encode_report(report, &mut out),
         Frame::Hello(hello) => wire::encode_hello(hello, &mut out),
         Frame::Welcome(welcome) => wire::encode_welcome(welcome, &mut out),
+        Frame::Doubt(part) => wire::encode_doubt(part, &mut out),
     }
     out
 }
@@ -102,8 +104,22 @@ fn fuzz_reports() {
 
 #[test]
 fn fuzz_handshake() {
-    let handshake = of(|f| matches!(f, Frame::Hello(_) | Frame::Welcome(_)));
+    let handshake = of(|f| matches!(f, Frame::Hello(_) | Frame::Welcome(_) | Frame::Doubt(_)));
     fuzz("handshake", &handshake, 64, |r, i| right_length(r, i), frame);
+}
+
+#[test]
+fn fuzz_what_is_in_doubt() {
+    let item = |path: &[u8], what| Item { tree: 1, path: path.to_vec(), what };
+    let real = [
+        encode_list(7, &[item(b"a/b", What::Name), item(b"", What::File(vec![]))]).unwrap(),
+        encode_list(7, &[item(b"image", What::File(vec![(0, 4), (9, u32::MAX)]))]).unwrap(),
+    ];
+    fuzz("what is in doubt", &real, 64, nothing, |input| match decode_list(input) {
+        Ok((base, items)) if encode_list(base, &items).as_deref() == Some(input) => Ok(true),
+        Ok(items) => Err(format!("{items:?} is written otherwise")),
+        Err(error) => reason(error.to_string()),
+    });
 }
 
 #[test]

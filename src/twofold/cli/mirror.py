@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from twofold.cli import mirror_status, rescue, verification
+from twofold.cli import estimate, mirror_status, rescue, verification
 
 app = typer.Typer(no_args_is_help=True, help="The two copies of a module's directories.")
 
@@ -16,4 +16,5 @@ def group() -> None:
 
 app.command("status")(mirror_status.status)
 app.command("verify")(verification.verify)
+app.command("estimate")(estimate.estimate)
 app.add_typer(rescue.app, name="rescue")

@@ -1,4 +1,4 @@
-"""What people ask the engine about a verification: begin, stop, what was found.
+"""What people ask the engine about its copies: a verification, what a resync would cost.
 
 The engine does it by itself; nothing about it is a decision of the state machine.
 """
@@ -12,7 +12,7 @@ from twofold.errors import CommandRefused, MirrorFailed, MirrorRefused
 from twofold.ports import MirrorPort
 
 _MENDS = {
-    "not_primary": "It is begun where the module serves; see: twofold state",
+    "not_primary": "Ask where the module serves; see: twofold state",
     "no_secondary": "Wait until the other node is SECOND and Ready; see: twofold state",
     "busy": "Follow it: twofold mirror verify --follow; or end it: --stop",
 }
@@ -26,6 +26,9 @@ async def asked(engine: MirrorPort, node: str, body: Mapping[str, Any]) -> dict[
                 await engine.command("verify", repair=bool(body.get("repair")))
             case "verify_stop":
                 await engine.command("stop_verify")
+            case "estimate":
+                estimate = (await engine.command("estimate"))["estimate"]
+                return {"module": body.get("module"), "node": node, "estimate": estimate}
             case _:
                 pass
         result = await engine.command("verify_result")

@@ -28,7 +28,8 @@ EXAMPLES = 20
 @dataclass
 class Result:
     """What `--json` prints. `outage_ms`: one for each take-over; `waits_ms`: one for each cut that
-    nobody could take over, the time the power was away included; `cable_pauses_ms`: one for each
+    nobody could take over, the time the power was away included; `resyncs`: what each looked at and
+    sent; `cable_pauses_ms`: one for each
     cable that was pulled (with `--cables`); `blackouts_ms`: one for each loss of both nodes."""
 
     app: str
@@ -41,6 +42,7 @@ class Result:
     waits_ms: list[int | None] = field(default_factory=list[int | None])
     resync_s: float | None = None
     resyncs_s: list[float] = field(default_factory=list[float])
+    resyncs: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     cable_pauses_ms: list[int | None] = field(default_factory=list[int | None])
     blackouts_ms: list[int | None] = field(default_factory=list[int | None])
     identical: bool = False
@@ -227,6 +229,10 @@ class Torture:
         if off is not None:
             self.result.resyncs_s.append(round(time.monotonic() - started_s, 2))
             self.result.resync_s = max(self.result.resyncs_s)
+            serving = self._serving()
+            found = self._cluster.state(serving, self._workload.module) or {}
+            if found.get("last_resync"):
+                self.result.resyncs.append(found["last_resync"])
 
     def _still_whole(self, when: str) -> None:
         """A copy that falls out of step by itself is a fault, even when it finds back."""

@@ -18,6 +18,7 @@ the node's own fields plus `"node"` and `"reachable": true`; or `{"node", "reach
 | `verify` `verify_stop` `verify_result` | `module`, `repair` | `verify`: see interfaces.md |
 | `switch` | `module`, `what`, `on`, `name` | `sentence`, `switched`: see daemon/switches.py |
 | `resources` | `module` (all when absent) | `modules`: see daemon/resources.py |
+| `estimate` | `module` | `estimate`: what a resync would look at, see interfaces.md |
 | `why` | `module`, `limit` | `decisions`: [{`at`, `state`, `event`, `then`, `sentence`}] |
 | `log` | `module`, `limit`, `since` | `entries`: [{`id`, `at`, `module`, `severity`, `sentence`}] |
 | `snapshot` | `item` | `items`; `text`, `removed`, `cut`: see wire/snapshot.py |

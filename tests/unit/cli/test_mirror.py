@@ -109,3 +109,30 @@ def test_status_with_a_silent_node_and_of_no_mirror(daemon: Daemon, twofold: Run
     daemon.states["a"]["kind"] = "light"
     code, _, said = twofold("mirror", "status", "files")
     assert code == 10 and "no mirror" in said
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"looks_at": "nothing", "names": 0, "files": 0, "bytes": 0}, "nothing is in doubt"),
+        (
+            {"looks_at": "part", "names": 3, "files": 2, "bytes": 1 << 20},
+            "3 names and at 1.0 MiB in 2 files",
+        ),
+        (
+            {"looks_at": "everything", "why": "it is new", "files": 7, "bytes": 5 << 30},
+            "everything: 5.0 GiB in 7 files; it is new.",
+        ),
+        (
+            {"looks_at": "everything", "files": 7, "bytes": 5 << 30, "complete": False},
+            "everything: at least 5.0 GiB in 7 files",
+        ),
+    ],
+)
+def test_an_estimate(daemon: Daemon, twofold: Run, found: dict[str, Any], told: str) -> None:
+    estimate = {"why": None, "complete": True, **found}
+    daemon.answers["estimate"] = {"module": "files", "node": "a", "estimate": estimate}
+    code, out, _ = twofold("mirror", "estimate", "files")
+    assert (code, told in out) == (0, True), out
+    code, out, _ = twofold("mirror", "estimate", "files", "--json")
+    assert (code, json.loads(out)) == (0, estimate)

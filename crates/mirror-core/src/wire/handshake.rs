@@ -42,12 +42,39 @@ pub fn decode_hello(header: &Header, body: &[u8]) -> Result<Hello, WireError> {
     r.end(Hello { cluster, module, node, trees, epoch, generation, trusted, resume })
 }
 
+/// The most of a secondary's list (`crate::doubt`) that goes into one frame.
+pub const DOUBT_PART_BYTES: usize = 1 << 20;
+
+/// Append the frame of a part of what a secondary has in doubt; the parts come before its hello.
+pub fn encode_doubt(part: &[u8], out: &mut Vec<u8>) {
+    assert!(part.len() <= DOUBT_PART_BYTES, "a part of {} bytes", part.len());
+    let start = begin_frame(kinds::DOUBT, 0, out);
+    out.extend_from_slice(part);
+    end_frame(start, 0, out);
+}
+
+/// Is it one of these?
+pub fn is_doubt(header: &Header) -> bool {
+    header.kind == kinds::DOUBT
+}
+
+pub fn decode_doubt<'a>(header: &Header, body: &'a [u8]) -> Result<&'a [u8], WireError> {
+    let mut r = Reader::new(header, body)?;
+    r.unnumbered(header)?;
+    if !is_doubt(header) || body.len() > DOUBT_PART_BYTES {
+        return Err(r.error("part", "is not one of what is in doubt"));
+    }
+    let part = r.take("part", body.len())?;
+    r.end(part)
+}
+
 /// Append the whole frame of a welcome. A long reason is cut.
 pub fn encode_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
     let kind = match welcome {
         Welcome::Resume { .. } => kinds::WELCOME_RESUME,
         Welcome::InSync { .. } => kinds::WELCOME_IN_SYNC,
-        Welcome::Resync { .. } => kinds::WELCOME_RESYNC,
+        Welcome::Resync { doubt: false, .. } => kinds::WELCOME_RESYNC,
+        Welcome::Resync { doubt: true, .. } => kinds::WELCOME_RESYNC_DOUBT,
         Welcome::Refused { .. } => kinds::WELCOME_REFUSED,
     };
     let start = begin_frame(kind, 0, out);
@@ -57,7 +84,7 @@ pub fn encode_welcome(welcome: &Welcome, out: &mut Vec<u8>) {
         Welcome::InSync { session, generation, epoch } => {
             w.u64(*session).u64(*generation).u64(*epoch)
         }
-        Welcome::Resync { session, reason, epoch, relation } => {
+        Welcome::Resync { session, reason, epoch, relation, doubt: _ } => {
             w.u64(*session).text(reason).u64(*epoch).u8(*relation as u8)
         }
         Welcome::Refused { reason } => w.text(reason),
@@ -75,11 +102,12 @@ pub fn decode_welcome(header: &Header, body: &[u8]) -> Result<Welcome, WireError
             generation: r.u64("generation")?,
             epoch: r.u64("epoch")?,
         },
-        kinds::WELCOME_RESYNC => Welcome::Resync {
+        kinds::WELCOME_RESYNC | kinds::WELCOME_RESYNC_DOUBT => Welcome::Resync {
             session: r.u64("session")?,
             reason: r.text("reason")?,
             epoch: r.u64("epoch")?,
             relation: decode_relation(&mut r)?,
+            doubt: header.kind == kinds::WELCOME_RESYNC_DOUBT,
         },
         kinds::WELCOME_REFUSED => Welcome::Refused { reason: r.text("reason")? },
         _ => return Err(r.error("kind", "a welcome was expected")),

@@ -31,6 +31,7 @@ kinds! {
     SET_XATTR = 0x0c, "set xattr";
     REMOVE_XATTR = 0x0d, "remove xattr";
     SYNC = 0x0e, "sync";
+    SYNC_TREE = 0x0f, "sync tree";
     RESYNC_BEGIN = 0x20, "resync begin";
     ENTRIES = 0x21, "entries";
     ENTRIES_END = 0x22, "entries end";
@@ -42,6 +43,8 @@ kinds! {
     ATTACH = 0x28, "attach";
     PLACE = 0x29, "place";
     RESYNC_END = 0x2a, "resync end";
+    ENTRIES_SOME = 0x2b, "entries some";
+    VACATE = 0x2c, "vacate";
     PING = 0x40, "ping";
     HAND_OVER = 0x41, "hand over";
     VERIFY_NAMES = 0x50, "verify names";
@@ -64,6 +67,8 @@ kinds! {
     WELCOME_IN_SYNC = 0x0202, "welcome in sync";
     WELCOME_RESYNC = 0x0203, "welcome to resync";
     WELCOME_REFUSED = 0x0204, "welcome refused";
+    DOUBT = 0x0205, "doubt";
+    WELCOME_RESYNC_DOUBT = 0x0206, "welcome to resync what is in doubt";
 }
 
 pub fn is_operation(kind: u16) -> bool {

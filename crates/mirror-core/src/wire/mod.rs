@@ -30,7 +30,10 @@ use std::fmt;
 use crate::message::{Hello, Operation, Report, Welcome};
 use crate::units::Sequence;
 
-pub use handshake::{decode_hello, decode_welcome, encode_hello, encode_welcome};
+pub use handshake::{
+    decode_doubt, decode_hello, decode_welcome, encode_doubt, encode_hello, encode_welcome,
+    is_doubt, DOUBT_PART_BYTES,
+};
 pub use operation::{decode_operation, encode_operation, encode_operation_split, fits};
 pub use report::{decode_report, encode_report};
 
@@ -84,6 +87,7 @@ pub enum Frame<'a> {
     Report(Report),
     Hello(Hello),
     Welcome(Welcome),
+    Doubt(&'a [u8]),
 }
 
 pub fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<Header, WireError> {
@@ -137,6 +141,7 @@ pub fn decode_frame(buffer: &[u8]) -> Result<Frame<'_>, WireError> {
     })?;
     Ok(match header.kind {
         kinds::HELLO => Frame::Hello(decode_hello(&header, body)?),
+        kinds::DOUBT => Frame::Doubt(decode_doubt(&header, body)?),
         kind if kinds::is_operation(kind) => {
             Frame::Operation(header.sequence, decode_operation(&header, body)?)
         }

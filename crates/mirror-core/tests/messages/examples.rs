@@ -73,6 +73,14 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         wire::encode_operation(1000, &operation, &mut frame);
         all.push((name.to_owned(), frame));
     }
+    for (name, operation) in doubt() {
+        let mut frame = Vec::new();
+        wire::encode_operation(2000, &operation, &mut frame);
+        all.push((name.to_owned(), frame));
+    }
+    let mut part = Vec::new();
+    wire::encode_doubt(b"a part of a list", &mut part);
+    all.push(("doubt".to_owned(), part));
     for (name, verified) in verified() {
         let mut frame = Vec::new();
         wire::encode_report(&Report::Verified(verified), &mut frame);
@@ -204,6 +212,17 @@ fn verification() -> Named {
     ]
 }
 
+fn doubt() -> Named {
+    let (parent, name) = (FileId::root(1), &b"name"[..]);
+    let was = Some((id(9), FileKind::Directory));
+    vec![
+        ("sync_tree", Operation::SyncTree { id: parent }),
+        ("entries_some", Operation::EntriesSome { id: id(30) }),
+        ("vacate", Operation::Vacate { parent, name, was: None }),
+        ("vacate_was", Operation::Vacate { parent, name, was }),
+    ]
+}
+
 fn verified() -> Vec<(&'static str, Verified)> {
     let check = 7;
     let metadata = Metadata {
@@ -278,6 +297,17 @@ fn handshake() -> Vec<(String, Vec<u8>)> {
                 reason: "both went on alone".into(),
                 epoch,
                 relation: Relation::Diverged,
+                doubt: false,
+            },
+        ),
+        (
+            "welcome_resync_doubt",
+            Welcome::Resync {
+                session,
+                reason: "its copy is older".into(),
+                epoch,
+                relation: Relation::MineNewer,
+                doubt: true,
             },
         ),
         ("welcome_refused", Welcome::Refused { reason: "another cluster".into() }),

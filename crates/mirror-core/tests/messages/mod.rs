@@ -34,7 +34,7 @@ pub struct Sample {
     pub times: [FileTime; 2],
 }
 
-pub const FORMS: usize = 34;
+pub const FORMS: usize = 37;
 
 impl Sample {
     /// One of the forms of an operation, made of this sample's parts.
@@ -122,6 +122,12 @@ impl Sample {
             }
             26 => Operation::Ping,
             27 => Operation::HandOver { epoch: self.long },
+            34 => Operation::SyncTree { id },
+            35 => Operation::EntriesSome { id },
+            36 => {
+                let was = self.flag.then_some((id, self.kind));
+                Operation::Vacate { parent: self.parent, name: &self.name, was }
+            }
             _ => Operation::Verify(self.verify()),
         }
     }
@@ -319,12 +325,13 @@ pub fn welcomes() -> impl Strategy<Value = Welcome> {
             generation,
             epoch
         }),
-        (any::<(u64, u64)>(), reason, select(Relation::ALL.to_vec())).prop_map(
-            |((session, epoch), reason, relation)| Welcome::Resync {
+        (any::<(u64, u64, bool)>(), reason, select(Relation::ALL.to_vec())).prop_map(
+            |((session, epoch, doubt), reason, relation)| Welcome::Resync {
                 session,
                 reason,
                 epoch,
-                relation
+                relation,
+                doubt
             }
         ),
         reason.prop_map(|reason| Welcome::Refused { reason }),

@@ -48,6 +48,8 @@ pub enum Request {
         repair: bool,
     },
     StopVerify,
+    /// What a resync would look at if it began now.
+    Estimate,
     /// What the verification that runs, or the last one, has found: all that is kept of it.
     VerifyResult,
     Stop {
@@ -67,6 +69,7 @@ impl Request {
             | Request::BecomeSecondary { .. }
             | Request::ContinueAlone { .. }
             | Request::Outdate { .. }
+            | Request::Estimate
             | Request::Stop { .. } => true,
             Request::Freeze { .. }
             | Request::Thaw { .. }
@@ -144,6 +147,7 @@ enum Written {
     },
     StopVerify {},
     VerifyResult {},
+    Estimate {},
     Stop {
         #[serde(default)]
         abort: bool,
@@ -199,6 +203,7 @@ fn understand(fields: Map<String, Value>) -> Result<Asked, String> {
         Written::Verify { repair } => Request::Verify { repair },
         Written::StopVerify {} => Request::StopVerify,
         Written::VerifyResult {} => Request::VerifyResult,
+        Written::Estimate {} => Request::Estimate,
         Written::Stop { abort } => Request::Stop { abort },
         Written::Faults { plan } => Request::Faults { plan },
     }))

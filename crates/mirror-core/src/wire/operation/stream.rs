@@ -23,8 +23,16 @@ pub fn encode(operation: &Operation<'_>, w: &mut Writer<'_>) -> bool {
                 encode_entry(entry, w);
             }
         }
-        Operation::EntriesEnd { id } => {
+        Operation::EntriesEnd { id }
+        | Operation::EntriesSome { id }
+        | Operation::SyncTree { id } => {
             w.id(*id);
+        }
+        Operation::Vacate { parent, name, was } => {
+            w.id(*parent).name(name).flag(was.is_some());
+            if let Some((id, kind)) = was {
+                w.id(*id).kind(*kind);
+            }
         }
         Operation::FileBegin { id, size } => {
             w.id(*id).u64(*size);
@@ -71,6 +79,16 @@ pub fn decode<'a>(kind: u16, r: &mut Reader<'a>) -> Result<Option<Operation<'a>>
             Operation::Entries { id, entries }
         }
         kinds::ENTRIES_END => Operation::EntriesEnd { id: r.id("id")? },
+        kinds::ENTRIES_SOME => Operation::EntriesSome { id: r.id("id")? },
+        kinds::SYNC_TREE => Operation::SyncTree { id: r.id("id")? },
+        kinds::VACATE => {
+            let (parent, name) = (r.id("parent")?, r.name("name")?);
+            let was = match r.flag("was")? {
+                true => Some((r.id("was")?, r.kind("was kind")?)),
+                false => None,
+            };
+            Operation::Vacate { parent, name, was }
+        }
         kinds::FILE_BEGIN => Operation::FileBegin { id: r.id("id")?, size: r.offset("size")? },
         kinds::ASK_CHECKSUM => {
             let (id, offset, length) = (r.id("id")?, r.u64("offset")?, r.u32("length")?);

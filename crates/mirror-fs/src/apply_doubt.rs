@@ -1,0 +1,70 @@
+//! The secondary's hands in a resync of what is in doubt: some names of a directory, and syncs of a
+//! whole tree.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use mirror_core::message::{FileKind, Operation, Report};
+use mirror_core::units::FileId;
+use rustix::fs::{Mode, OFlags};
+
+use crate::apply::Applier;
+use crate::beside::Beside;
+use crate::calls;
+use crate::sys;
+use crate::tree::kind_of;
+
+impl Applier {
+    pub(crate) fn apply_doubt(&mut self, operation: Operation<'_>) -> io::Result<()> {
+        match operation {
+            Operation::EntriesSome { id } => {
+                let entries = self.listing(id);
+                let directory = self.directory(id)?;
+                for entry in &entries {
+                    self.make_entry(id, &directory, entry)?;
+                }
+                Ok(())
+            }
+            Operation::Vacate { parent, name, was } => {
+                let directory = self.directory(parent)?;
+                if let Some((id, kind)) = was {
+                    self.recognise(&directory, name, id, kind)?;
+                }
+                self.clear_name(&directory, parent, name)
+            }
+            other => Err(io::Error::other(format!("an operation out of place: {other:?}"))),
+        }
+    }
+
+    /// Takes what stands at the name for this file, if it can be. Its contents are compared, so a
+    /// mistake costs only that.
+    fn recognise(
+        &mut self, directory: &OwnedFd, name: &[u8], id: FileId, kind: FileKind,
+    ) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
+        let fd = match calls::openat(directory, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let handle = sys::handle_of(fd.as_fd())?;
+        let same_kind = kind_of(calls::fstat(&fd)?.st_mode) == kind;
+        if same_kind && !self.known.contains_key(&id) && self.number_of(&handle).is_none() {
+            self.learn(id, handle);
+        }
+        Ok(())
+    }
+
+    /// Everything applied to a tree so far goes to disk, the times that are remembered too.
+    pub(crate) fn sync_tree(
+        &mut self, sequence: u64, id: FileId, beside: &Beside,
+    ) -> io::Result<()> {
+        self.settle_times();
+        let tree = self.tree(id)?;
+        beside.send(Box::new(move || {
+            calls::syncfs(tree.root_fd())?;
+            Ok(Report::Synced { sequence, errno: 0 })
+        }))
+    }
+}

@@ -1,0 +1,97 @@
+//! What the primary is about to touch is noted first (`dirty_map`), under the file's order lock.
+//!
+//! Whoever adds a change of contents, attributes or names on the primary notes it before it is done
+//! here; a name covers what is made under it.
+
+use std::io;
+
+use mirror_core::doubt::{Doubt, Identity, Name};
+
+use crate::engine::Engine;
+use crate::tree::{Inode, Tree};
+
+/// Names of one file that are remembered with it.
+const PLACES_MAX: usize = 4;
+
+pub(crate) fn identity(tree: &Tree, inode: &Inode) -> Identity {
+    inode.handle.identity_in(tree.index)
+}
+
+/// Where the file is known to stand.
+fn places(tree: &Tree, inode: &Inode) -> Vec<(Identity, Name)> {
+    let places = inode.places.lock().clone();
+    let known = places.into_iter().filter_map(|place| {
+        let number = place.parent.inode();
+        let handle = match tree.inode(number) {
+            Ok(parent) => parent.handle,
+            Err(_) => tree.forgotten.lock().get(number)?.handle,
+        };
+        Some((handle.identity_in(tree.index), place.name))
+    });
+    known.take(PLACES_MAX).collect()
+}
+
+impl Engine {
+    fn noted(&self, noted: io::Result<()>) -> io::Result<()> {
+        noted.map_err(|error| {
+            let text = format!("what is about to change cannot be noted: {error}");
+            self.note_failed("io_error", &text);
+            io::Error::from_raw_os_error(libc::EIO)
+        })
+    }
+
+    pub(crate) fn note_bytes(
+        &self, tree: &Tree, inode: &Inode, offset: u64, length: u64,
+    ) -> io::Result<()> {
+        let id = identity(tree, inode);
+        let admit = |d: &mut Doubt| d.touch_bytes(id, offset, length, || places(tree, inode));
+        self.noted(self.dirty.admit(admit))
+    }
+
+    /// Everything of a file from this byte on.
+    pub(crate) fn note_from(&self, tree: &Tree, inode: &Inode, offset: u64) -> io::Result<()> {
+        let id = identity(tree, inode);
+        let admit = |d: &mut Doubt| d.touch_from(id, offset, || places(tree, inode));
+        self.noted(self.dirty.admit(admit))
+    }
+
+    pub(crate) fn note_attributes(&self, tree: &Tree, inode: &Inode) -> io::Result<()> {
+        let id = identity(tree, inode);
+        self.noted(self.dirty.admit(|d| d.touch_attributes(id, || places(tree, inode))))
+    }
+
+    /// `before`: what stands at the name and may live on without it.
+    pub(crate) fn note_name(
+        &self, tree: &Tree, parent: &Inode, name: &[u8], before: Option<&Inode>,
+    ) -> io::Result<()> {
+        let directory = identity(tree, parent);
+        let before = before.map(|inode| identity(tree, inode));
+        self.noted(self.dirty.admit(|d| d.touch_name(directory, name, before)))
+    }
+
+    /// `replaced`: what stands at the new name.
+    pub(crate) fn note_rename(
+        &self, tree: &Tree, (old, name, moved): (&Inode, &[u8], &Inode),
+        (new, new_name, replaced): (&Inode, &[u8], Option<&Inode>),
+    ) -> io::Result<()> {
+        self.note_moved(tree, moved, new, new_name);
+        if let Some(replaced) = replaced {
+            // With an exchange it moves, too.
+            self.note_moved(tree, replaced, old, name);
+        }
+        self.note_name(tree, old, name, Some(moved))?;
+        self.note_name(tree, new, new_name, replaced)
+    }
+
+    /// After it was made, under a name that is noted.
+    pub(crate) fn note_made(&self, tree: &Tree, inode: &Inode, parent: &Inode, name: &[u8]) {
+        let (id, directory) = (identity(tree, inode), identity(tree, parent));
+        self.dirty.with(|doubt| doubt.made(id, directory, name));
+    }
+
+    /// Before it gets a name, which is noted after this.
+    pub(crate) fn note_moved(&self, tree: &Tree, inode: &Inode, parent: &Inode, name: &[u8]) {
+        let (id, directory) = (identity(tree, inode), identity(tree, parent));
+        self.dirty.with(|doubt| doubt.moved(id, directory, name));
+    }
+}
