@@ -1,6 +1,7 @@
 """The API against its own description, with every role: no 5xx, nothing outside the schema.
 
-Schemathesis draws requests from the schema, and wrong ones. Its short run is a part of `make test`;
+Schemathesis draws requests from the schema, and wrong ones; status, headers and body of each answer
+must be as described. Its short run is a part of `make test`;
 `-m long` draws many more.
 """
 
@@ -16,6 +17,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.core import NotSet
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+)
 
 from tests.unit.web.site import ROLES, Site, site
 from twofold.web.api.application import make_api
@@ -24,6 +30,7 @@ from twofold.wire.roles import NEEDED, rank
 
 PHASES = (Phase.explicit, Phase.generate)
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+DESCRIBED = [content_type_conformance, response_headers_conformance, response_schema_conformance]
 LESS = {"/events"}  # a stream does not end by itself
 
 
@@ -97,6 +104,8 @@ def _one(running: Running, role: str | None) -> Callable[..., None]:
         assert answer.status_code < 500 or answer.status_code == 503, answer.text
         known = {str(code) for code in case.operation.definition.raw["responses"]}
         assert str(answer.status_code) in known | {"405"}, (case.method, path, answer.text)
+        if answer.status_code != 405:
+            case.validate_response(answer, checks=DESCRIBED)
         if answer.status_code >= 400:
             assert {"code", "text", "mend"} <= answer.json().keys()
         for _, command, asked in running.site.daemon.done[done:]:
