@@ -22,6 +22,7 @@ from twofold.daemon.heartbeats import Heartbeats
 from twofold.daemon.journal import Journal
 from twofold.daemon.lifecycle import Lifecycle, Running
 from twofold.daemon.membership import configured
+from twofold.daemon.partners import removed
 from twofold.daemon.snapshot import Snapshot
 from twofold.errors import CommandRefused, NeedsForce, NotThere
 from twofold.machine.events import (
@@ -267,6 +268,9 @@ class Commands:
     async def _object(self, member: Member, running: Running) -> dict[str, Any]:
         driver, view = running.driver, running.driver.view
         sentence, mend = explain(view, driver.name)
+        peer = view.settings.peer
+        if view.state is State.ALONE:
+            mend = removed(member.node, peer) or mend
         status, engine = driver.status or {}, view.engine
         return {
             "node": member.node.name,
@@ -293,10 +297,10 @@ class Commands:
             "services": await resources.services(running),
             "checkers": resources.verdicts(running.checking),
             "peer": {
-                "node": view.settings.peer,
+                "node": peer,
                 "heard": peer_heard(view),
                 "state": view.peer.state.value if view.peer and peer_heard(view) else None,
-                "networks": member.heartbeats.networks(view.settings.peer),
+                "networks": member.heartbeats.networks(peer),
                 "same_configuration": view.peer is None
                 or not view.peer.digest
                 or view.peer.digest == driver.digest,

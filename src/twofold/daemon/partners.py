@@ -41,6 +41,13 @@ def with_partners(node: NodeConfig, module: Module, var: Path) -> NodeConfig:
     return node
 
 
+def removed(node: NodeConfig, partner: str) -> str:
+    """What to do when a module's partner is none of the cluster's nodes any more, else nothing."""
+    if not partner or partner in {n.name for n in node.cluster.nodes}:
+        return ""
+    return f"{partner} was removed from the cluster; for a second copy let another server join it."
+
+
 def _with(node: NodeConfig, others: tuple[ClusterNode, ...]) -> NodeConfig:
     known = node.cluster.nodes
     new = tuple(n for n in others if n.name not in {k.name for k in known})

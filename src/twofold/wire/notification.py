@@ -57,7 +57,8 @@ def message(cluster: str, happenings: Sequence[Happening], left_out: int) -> dic
     """`left_out`: events before these that no message told of."""
     ordered = sorted(happenings, key=lambda h: h.at)
     alarms = [h for h in ordered if h.severity == "alarm"]
-    about = (alarms or ordered)[-1]
+    # What became of a service comes before what was seen of a node or a network meanwhile.
+    about = ([h for h in alarms if h.module] or alarms or ordered)[-1]
     where = about.module or f"node {about.node}"
     lines = [
         f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(h.at))}  {h.node}  "

@@ -20,6 +20,7 @@ from twofold.daemon.lifecycle import (
     mirror_config,
     settings_of,
 )
+from twofold.daemon.partners import removed
 from twofold.daemon.parts import Parts
 from twofold.errors import OperatorError
 from twofold.machine.events import PrimAsked, StartAsked
@@ -202,6 +203,7 @@ async def test_a_new_partner_takes_the_place_of_the_removed_one(tmp_path: Path) 
         site.joins(cluster)
         await site.lifecycle.reload()
         assert site.lifecycle.running["shop"].driver.view.settings.peer == peer
+        assert bool(removed(site.node, peer)) == (cluster == ALONE)
         await site.lifecycle.close()
 
 

@@ -20,6 +20,7 @@ from twofold.daemon.journal import Entry
 from twofold.daemon.notify_secrets import read_secrets, write_secret
 from twofold.daemon.notifying import RETRY_AFTER_S, Notifying
 from twofold.errors import ConfigError, NodeUnreachable
+from twofold.wire.notification import Happening, message
 
 CLUSTER = """
 [cluster]
@@ -101,6 +102,16 @@ async def until(holds: Callable[[], bool], *stands: Stand) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_the_title_is_what_became_of_a_service() -> None:
+    def seen(module: str, sentence: str, at: float) -> Happening:
+        return Happening("a", at, module, "alarm", "", sentence)
+
+    serves = seen("shop", "b is silent, and this copy is current", 1.0)
+    network = seen("", "node b is not heard on network lan any more", 2.0)
+    assert message("site", [serves, network], 0)["title"] == f"[site] shop: {serves.sentence}"
+    assert message("site", [network], 0)["title"] == f"[site] node a: {network.sentence}"
 
 
 async def test_what_both_nodes_saw_is_one_message(tmp_path: Path) -> None:
