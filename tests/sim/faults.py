@@ -71,7 +71,8 @@ def _off_when_stopped(world: SimWorld, host: Host, looks: int) -> None:
     if host.power and (view.state is not State.STOP or view.job) and looks:
         world.clockwork.after(0.5, None, _off_when_stopped, world, host, looks - 1)
         return
-    power_cut(world, host)
+    if not world.at_peace:
+        power_cut(world, host)
 
 
 def kill_daemon(world: SimWorld, host: Host) -> None:
@@ -275,6 +276,7 @@ def settings(world_dice: Any) -> dict[str, Any]:
 def heal(world: SimWorld) -> None:
     """No faults any more; machines that are off are switched on."""
     world.clockwork.write("== all faults end")
+    world.at_peace = True
     world.network.heal()
     world.arbiter.alive = [True] * len(world.arbiter.alive)
     for host in world.hosts.values():

@@ -48,6 +48,7 @@ class SimWorld:
         self.arbitration = str(settings.get("arbitration", "none"))
         self.may_be_cut = False
         self.may_stall = False
+        self.at_peace = False  # all faults are over, those on their way too
         self.copies_cut: list[CopyCut] = []
         self.conns: list[Conn] = []
         self.engine_gone: dict[int, list[Callable[[], None]]] = {}

@@ -38,7 +38,7 @@ use crate::verify::{Verifications, RESULT};
 const PARKED_MAX: usize = 4096;
 
 /// Facts of the link and the disk, for the status.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Facts {
     pub link_up: bool,
     pub peer_up_to_date: bool,

@@ -102,13 +102,13 @@ impl Control {
 
 impl Engine {
     pub fn status(&self) -> Value {
-        let (role, gate) = {
-            let mode = self.mode.read();
-            (mode.role, mode.gate)
-        };
+        // Of one moment: with the epoch of a command go the facts that it has made true.
+        let mode = self.mode.read();
+        let (role, gate) = (mode.role, mode.gate);
         let standing = self.standing.lock().clone();
         let generation = &standing.generation;
-        let facts = self.facts.lock();
+        let facts = self.facts.lock().clone();
+        drop(mode);
         let frozen = match gate {
             Gate::Frozen(why) => Some(why),
             _ => None,

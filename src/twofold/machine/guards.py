@@ -200,6 +200,8 @@ second_synced = seen(
         links.link_up(v)
         and v.engine is not None
         and v.engine.peer_up_to_date
+        # Told to go on alone it drops the link: what it said before that holds no longer.
+        and v.engine.epoch >= v.alone_epoch
         and links.peer_heard(v)
         and v.peer is not None
         and v.peer.state is State.SECOND

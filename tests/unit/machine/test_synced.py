@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from twofold.machine.events import EngineChanged, PeerHeard
 from twofold.machine.model import Engine, Generation, Report, State, View, copy_current
-from twofold.machine.step import absorb
+from twofold.machine.step import absorb, step
 
 SAME = Generation(current="0000000000000007", epoch=7)
 LINKED = Engine(role="secondary", link_up=True, up_to_date=True, generation=SAME)
@@ -44,3 +44,22 @@ def test_a_prim_that_waits_for_a_second_that_never_got_the_copy_proves_nothing()
         view = replace(BEFORE, peer_alone_epoch=8)
         view = absorb(view, PeerHeard(prim(8, generation)), 10.0)
         assert not copy_current(view)
+
+
+def test_what_the_engine_said_before_it_went_on_alone_is_not_the_state_after() -> None:
+    """The link came back in the moment of the decision, and the command then drops it: a hand-over
+    now would be one to a copy without the last writes."""
+    view = View(
+        state=State.ALONE,
+        epoch=7,
+        alone_epoch=7,
+        now_s=10.0,
+        peer_heard_s=10.0,
+        peer=Report(state=State.SECOND, epoch=3, generation=SAME),
+    )
+    said_before = Engine(
+        role="primary", epoch=3, link_up=True, up_to_date=True, peer_up_to_date=True
+    )
+    for engine, state in [(said_before, State.ALONE), (replace(said_before, epoch=7), State.PRIM)]:
+        event = EngineChanged(engine)
+        assert step(absorb(view, event, 10.1), event).view.state is state
