@@ -125,6 +125,7 @@ pub fn attach(
             tree.set_keep_all(!in_sync);
         }
         if !in_sync {
+            engine.asked.begins(session);
             // Before the first change of the session, which may have something to add to it.
             *engine.source.lock() = Some(source.clone());
         }

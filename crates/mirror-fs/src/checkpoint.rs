@@ -57,7 +57,9 @@ impl Engine {
 
     fn may_checkpoint(&self, mode: &Mode) -> bool {
         let together = mode.role == Role::Primary && mode.session != 0 && mode.full;
-        let equal = !self.dirty.is_held() && !self.verifications.lock().repairs();
+        let equal = !self.dirty.is_held()
+            && !self.asked.is_wanted()
+            && !self.verifications.lock().repairs();
         together && equal && !self.outbox.is_lost()
     }
 

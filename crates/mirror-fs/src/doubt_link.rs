@@ -110,6 +110,7 @@ fn agreed(engine: &Engine, hello: &Hello, list: &[u8]) -> Option<Agreed> {
     let base = engine.dirty.base();
     let (theirs, items) = decode_list(list).ok()?;
     let same = base != 0
+        && !engine.asked.is_wanted()
         && base == engine.generation().base
         && base == theirs
         && base == hello.generation.base;

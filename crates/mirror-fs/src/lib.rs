@@ -68,6 +68,7 @@ mod rescue_store;
 mod rescue_walk;
 pub mod resume;
 mod resync;
+mod resync_asked;
 mod resync_doubt;
 mod resync_names;
 mod roles;

@@ -157,9 +157,10 @@ pub(crate) fn compared(engine: &Engine, hello: &Hello) -> Welcome {
         let (theirs, mine) = (hello.epoch, mine.epoch);
         return refuse(format!("the peer has seen epoch {theirs}, this node only {mine}"));
     }
+    let asked = engine.asked.is_wanted();
     let frozen = engine.outbox.is_lost() && mode.session != 0;
     if frozen {
-        if let Some((session, applied)) = hello.resume {
+        if let Some((session, applied)) = hello.resume.filter(|_| !asked) {
             let whole = session == mode.session && standing.trusted;
             if whole && engine.outbox.can_resume(applied) {
                 return Welcome::Resume { session };
@@ -178,6 +179,7 @@ pub(crate) fn compared(engine: &Engine, hello: &Hello) -> Welcome {
         Welcome::Resync { session, reason, epoch, relation, doubt: false }
     };
     match relation {
+        Relation::Equal if asked => resync("a comparison of everything was asked for"),
         Relation::Equal if hello.trusted && standing.trusted => {
             Welcome::InSync { session, generation, epoch }
         }

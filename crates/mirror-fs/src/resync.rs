@@ -273,6 +273,7 @@ impl Run<'_> {
         facts.last_resync = self.source.told(self.engine.outbox.sent());
         drop(facts);
         *self.engine.source.lock() = None;
+        self.engine.asked.ended(self.source.session);
         self.engine.resumption.end();
         drop(mode);
         self.engine.touch();

@@ -83,6 +83,7 @@ impl Engine {
         })
         .map_err(disk_failed)?;
         self.standing.lock().trusted |= blank || forced;
+        self.asked.take_back();
         self.begin_as_source(blank || forced).map_err(disk_failed)?;
         if kept {
             self.forget_kept();

@@ -47,6 +47,9 @@ impl Commands for Control {
             Request::Estimate => {
                 fields.insert("estimate".into(), engine.estimate()?);
             }
+            Request::Resync => {
+                fields.insert("begins".into(), engine.compare_everything()?.as_str().into());
+            }
             Request::StopVerify => engine.stop_verify(),
             Request::VerifyResult => {
                 fields.insert("verify".into(), engine.verifications.lock().full());

@@ -96,6 +96,10 @@ impl Verifications {
         Verifications { running: None, last }
     }
 
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// The secondary is being changed without this node being changed.
     pub fn repairs(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.repair)

@@ -83,6 +83,7 @@ class Commands:
             "verify_stop": self._verify,
             "verify_result": self._verify,
             "estimate": self._verify,
+            "resync": self._verify,
             "why": self._why,
             "log": self._log,
             "audit": self._audit_read,

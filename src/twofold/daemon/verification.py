@@ -29,6 +29,9 @@ async def asked(engine: MirrorPort, node: str, body: Mapping[str, Any]) -> dict[
             case "estimate":
                 estimate = (await engine.command("estimate"))["estimate"]
                 return {"module": body.get("module"), "node": node, "estimate": estimate}
+            case "resync":
+                begins = (await engine.command("resync"))["begins"]
+                return {"module": body.get("module"), "node": node, "begins": begins}
             case _:
                 pass
         result = await engine.command("verify_result")

@@ -19,6 +19,7 @@ the node's own fields plus `"node"` and `"reachable": true`; or `{"node", "reach
 | `switch` | `module`, `what`, `on`, `name` | `sentence`, `switched`: see daemon/switches.py |
 | `resources` | `module` (all when absent) | `modules`: see daemon/resources.py |
 | `estimate` | `module` | `estimate`: what a resync would look at, see interfaces.md |
+| `resync` | `module` | `begins`: `now` or `later`; everything is compared |
 | `why` | `module`, `limit` | `decisions`: [{`at`, `state`, `event`, `then`, `sentence`}] |
 | `log` | `module`, `limit`, `since` | `entries`: [{`id`, `at`, `module`, `severity`, `sentence`}] |
 | `snapshot` | `item` | `items`; `text`, `removed`, `cut`: see wire/snapshot.py |

@@ -34,6 +34,7 @@ NEEDED: Mapping[str, Role] = {
     "cluster_arbitration": MONITOR,  # to look; see `needed`
     "snapshot": ADMIN,
     "verify_result": MONITOR,
+    "estimate": MONITOR,
     "start": CONTROL,
     "stop": CONTROL,
     "restart": CONTROL,
@@ -42,6 +43,7 @@ NEEDED: Mapping[str, Role] = {
     "prim": CONTROL,
     "verify": CONTROL,
     "verify_stop": CONTROL,
+    "resync": CONTROL,
     "rescue_list": CONTROL,
     "rescue_show": CONTROL,
     "rescue_delete": ADMIN,
@@ -72,7 +74,15 @@ NEEDED: Mapping[str, Role] = {
 ABOUT_ONESELF = frozenset({"user_password", "token_add", "token_remove"})
 LOOKING = frozenset(
     {"state", "why", "log", "cluster_state", "config_drift", "verify_result", "rescue_list"}
-    | {"rescue_show", "module_list", "module_show", "config_check", "user_list", "audit"}
+    | {
+        "estimate",
+        "rescue_show",
+        "module_list",
+        "module_show",
+        "config_check",
+        "user_list",
+        "audit",
+    }
     | {"audit_note", "config_show", "config_diff", "config_history", "notify_list"}
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -136,3 +136,50 @@ def test_an_estimate(daemon: Daemon, twofold: Run, found: dict[str, Any], told: 
     assert (code, told in out) == (0, True), out
     code, out, _ = twofold("mirror", "estimate", "files", "--json")
     assert (code, json.loads(out)) == (0, estimate)
+
+
+ENDED: dict[str, Any] = {
+    "only_doubt": False,
+    "files": 4,
+    "bytes_looked_at": 2048,
+    "bytes_sent": 1024,
+    "seconds": 3,
+}
+
+
+def test_a_full_resync_is_followed_to_its_end(daemon: Daemon, twofold: Run) -> None:
+    daemon.answers["resync"] = {"module": "files", "node": "a", "begins": "now"}
+    running: dict[str, Any] = {"resync": {"bytes_done": 1, "bytes_total": 2048}}
+    looks = iter([running, {"last_resync": ENDED}])
+    answer = daemon.answer
+
+    def answering_with_progress(node: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        begun = any(command == "resync" for _, command, _ in daemon.asked)
+        if body["command"] == "state" and node == "a" and begun:
+            daemon.states["a"] |= {"resync": None} | next(looks)
+        return answer(node, body)
+
+    daemon.answer = answering_with_progress
+    code, out, _ = twofold("mirror", "resync", "files", "--full")
+    assert code == 0
+    assert "2.0 KiB in 4 files were compared in 3 s, 1.0 KiB differed and were sent." in out
+    looks = iter([{"last_resync": ENDED | {"seconds": 4}}])
+    daemon.asked.clear()
+    code, out, _ = twofold("mirror", "resync", "files", "--full", "--json")
+    assert code == 0
+    assert json.loads(out)["resync"]["seconds"] == 4
+
+
+def test_a_full_resync_waits_for_nobody_who_is_away(daemon: Daemon, twofold: Run) -> None:
+    daemon.answers["resync"] = {"module": "files", "node": "a", "begins": "later"}
+    code, out, _ = twofold("mirror", "resync", "files", "--full")
+    assert (code, "when it comes, everything is compared" in out) == (0, True)
+    daemon.answers["resync"] = {"module": "files", "node": "a", "begins": "now"}
+    code, out, _ = twofold("mirror", "resync", "files", "--full", "--no-wait", "--json")
+    assert json.loads(out) == {"module": "files", "begins": "now", "resync": None}
+
+
+def test_a_resync_of_a_part_is_no_command(daemon: Daemon, twofold: Run) -> None:
+    code, _, said = twofold("mirror", "resync", "files")
+    assert (code, "--full" in said) == (10, True)
+    assert not daemon.asked

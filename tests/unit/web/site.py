@@ -148,6 +148,9 @@ class Daemon:
             "audit": {"records": await self.audit.read(100)},
         }
         table |= configuration_answers(node)
+        counted = {"names": 1, "files": 2, "bytes": 3, "complete": True}
+        table["estimate"] = {"estimate": {"looks_at": "part", "why": None, **counted}}
+        table["resync"] = {"module": "files", "node": node, "begins": "now"}
         fallback = {"sentence": "Accepted.", "state": state["state"], "verify": None}
         return table.get(command, fallback)
 

@@ -37,6 +37,8 @@ TABLE: dict[tuple[str, str], tuple[str | None, Any]] = {
     ("GET", "/modules/{module}/verify"): ("monitor", None),
     ("POST", "/modules/{module}/verify"): ("control", {}),
     ("DELETE", "/modules/{module}/verify"): ("control", None),
+    ("GET", "/modules/{module}/estimate"): ("monitor", None),
+    ("POST", "/modules/{module}/resync"): ("control", {"full": True}),
     ("GET", "/modules/{module}/rescues"): ("control", None),
     ("DELETE", "/modules/{module}/rescues/{node}/{rescue}"): ("admin", {"confirm": "files"}),
     ("GET", "/modules/{module}/files"): ("admin", None),

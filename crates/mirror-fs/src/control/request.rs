@@ -50,6 +50,8 @@ pub enum Request {
     StopVerify,
     /// What a resync would look at if it began now.
     Estimate,
+    /// A resync in which everything is compared.
+    Resync,
     /// What the verification that runs, or the last one, has found: all that is kept of it.
     VerifyResult,
     Stop {
@@ -70,6 +72,7 @@ impl Request {
             | Request::ContinueAlone { .. }
             | Request::Outdate { .. }
             | Request::Estimate
+            | Request::Resync
             | Request::Stop { .. } => true,
             Request::Freeze { .. }
             | Request::Thaw { .. }
@@ -148,6 +151,7 @@ enum Written {
     StopVerify {},
     VerifyResult {},
     Estimate {},
+    Resync {},
     Stop {
         #[serde(default)]
         abort: bool,
@@ -204,6 +208,7 @@ fn understand(fields: Map<String, Value>) -> Result<Asked, String> {
         Written::StopVerify {} => Request::StopVerify,
         Written::VerifyResult {} => Request::VerifyResult,
         Written::Estimate {} => Request::Estimate,
+        Written::Resync {} => Request::Resync,
         Written::Stop { abort } => Request::Stop { abort },
         Written::Faults { plan } => Request::Faults { plan },
     }))

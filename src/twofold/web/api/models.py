@@ -307,6 +307,24 @@ class Verify(Model):
     differences: list[dict[str, Any]] = []
 
 
+class Estimate(Model):
+    looks_at: str = Field(description="nothing, part or everything")
+    why: str | None = Field(description="Why everything")
+    names: int
+    files: int
+    bytes: int
+    complete: bool = Field(description="False: there are more than were counted in 3 s")
+
+
+class ResyncStart(Question):
+    full: Literal[True] = Field(description="Compare everything by checksum")
+
+
+class ResyncBegun(Model):
+    module: str
+    begins: str = Field(description="now, or later: when the other node comes")
+
+
 class VerifyAnswer(Model):
     module: str
     verify: Verify | None = None

@@ -17,11 +17,14 @@ from twofold.web.api.models import (
     Confirm,
     Decision,
     Done,
+    Estimate,
     Module,
     ModuleFiles,
     ModuleList,
     Rescue,
     RescueList,
+    ResyncBegun,
+    ResyncStart,
     VerifyAnswer,
     VerifyStart,
     Why,
@@ -148,6 +151,22 @@ async def verify(module: Name, who: Control, body: VerifyStart, parts: Parts) ->
 async def verify_stop(module: Name, who: Control, parts: Parts) -> VerifyAnswer:
     """End the verification that runs."""
     return await _verify(parts, who, "verify_stop", module)
+
+
+@router.get("/{module}/estimate")
+async def estimate(module: Name, who: Monitor, parts: Parts) -> Estimate:
+    """What a resync would look at if it began now."""
+    found = known(parts.watch.now(), module)
+    answer = await parts.act(who, "estimate", node=found.serving, module=module)
+    return Estimate.model_validate(answer["estimate"])
+
+
+@router.post("/{module}/resync")
+async def resync(module: Name, who: Control, body: ResyncStart, parts: Parts) -> ResyncBegun:
+    """Compare everything and bring the other copy up to date; until then it cannot take over."""
+    found = known(parts.watch.now(), module)
+    answer = await parts.act(who, "resync", node=found.serving, module=module)
+    return ResyncBegun(module=module, begins=str(answer["begins"]))
 
 
 async def _verify(
