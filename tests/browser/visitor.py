@@ -39,6 +39,8 @@ PAGES = {
 }
 LOOKS = {"light": (1280, 800, "light"), "dark": (1280, 800, "dark"), "phone": (390, 844, "light")}
 SLOW_MS = 45_000
+# What still moves is a blinking cursor, which never ends.
+SETTLED = "document.getAnimations().every(a => a.effect.getTiming().iterations === Infinity)"
 PASSWORD_OF_NOBODY = "these are five odd words"
 
 
@@ -138,6 +140,7 @@ def configuration(page: Page, url: str, folder: Path) -> None:
     press(page, "Apply on all nodes")
     expect(page.locator(".tf-dialog ins")).to_contain_text("for the browser", timeout=SLOW_MS)
     page.get_by_label("Why").fill("seen in a browser")
+    page.wait_for_function(SETTLED, timeout=SLOW_MS)
     page.screenshot(path=folder / "proposed.png")
     press(page, "Apply")
     expect(page.locator(".tf-version")).to_have_count(2, timeout=SLOW_MS)

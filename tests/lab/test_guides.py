@@ -28,6 +28,7 @@ HEALTH = (
     'print(u.urlopen("https://10.0.0.1:9010/health/sqlite-demo", '
     "context=ssl._create_unverified_context(), timeout=5).status)'"
 )
+CONSOLE = HEALTH.replace("health/sqlite-demo", "login").replace(".status)", ".read().decode())")
 
 
 @pytest.fixture
@@ -63,6 +64,8 @@ def readme(reader: Reader) -> None:
     reader.type("a", "twofold wait sqlite-demo PRIM --timeout 60s")
     reader.type("b", "twofold wait sqlite-demo SECOND --timeout 60s")
     assert "200" in reader.type("a", HEALTH)
+    page = reader.type("b", CONSOLE)
+    assert "Twofold" in page and "password" in page.lower(), "the console asks who is there"
     assert time.monotonic() - began_s < WHOLE_AT_MOST_S
 
 

@@ -134,18 +134,21 @@ def _show(
     shown: Callable[[list[dict[str, Any]]], None],
 ) -> None:
     tell = _print_lines if session.as_json else shown
+    silent: set[str] = set()
     with Client() as client:
-        entries = _entries(session, client, {**fields, "limit": lines})[-lines:]
+        entries = _entries(session, client, {**fields, "limit": lines}, silent)[-lines:]
         if session.as_json and not follow:
             print_json(entries)
             return
         tell(entries)
+        if not entries and not follow:
+            about = f" of module {fields['module']}" if "module" in fields else ""
+            typer.echo(f"Nothing is noted{about}.", err=True)
         last = _last_of_each(entries)
         while follow:
             time.sleep(FOLLOW_S)
-            new = _entries(
-                session, client, {**fields, "limit": 500, "since": min(last.values(), default=0)}
-            )
+            since = min(last.values(), default=0)
+            new = _entries(session, client, {**fields, "limit": 500, "since": since}, silent)
             new = [e for e in new if int(e["id"]) > last.get(str(e["node"]), 0)]
             tell(new)
             last |= _last_of_each(new)
@@ -163,14 +166,22 @@ def _print_event(entries: list[dict[str, Any]]) -> None:
         print(f"{at}  {where:<16} {e['severity']:<5} {e.get('code', ''):<24} {e['sentence']}")
 
 
-def _entries(session: Session, client: Client, fields: dict[str, Any]) -> list[dict[str, Any]]:
+def _entries(
+    session: Session, client: Client, fields: dict[str, Any], silent: set[str]
+) -> list[dict[str, Any]]:
+    """`silent`: the nodes that did not answer at the last look; each is told of once."""
     found: list[dict[str, Any]] = []
     for answer in session.ask(client, "log", **fields):
+        node = str(answer.get("node", ""))
         if "error" in answer:
             error = error_from(answer["error"])
             if not isinstance(error, NodeUnreachable):
                 raise error
-            print_error(error, False)
+            if node not in silent:
+                print_error(error, False)
+            silent.add(node)
+        else:
+            silent.discard(node)
         found += [{"node": answer.get("node", ""), **e} for e in answer.get("entries", [])]
     return sorted(found, key=lambda e: float(e["at"]))
 

@@ -180,6 +180,31 @@ def test_the_logs_of_both_nodes_are_merged_by_time(daemon: Daemon, twofold: Run)
     assert len(json.loads(twofold("log", "--json", "-n", "1")[1])) == 1
 
 
+def test_a_log_without_an_entry_says_so(daemon: Daemon, twofold: Run) -> None:
+    assert twofold("log", "files") == (0, "", "Nothing is noted of module files.\n")
+    assert json.loads(twofold("log", "files", "--json")[1]) == []
+
+
+def test_who_follows_the_log_is_told_once_of_a_silent_node(
+    daemon: Daemon, twofold: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def wait(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            daemon.say("a", "heard")
+        if looks == 4:
+            raise KeyboardInterrupt
+
+    daemon.silent = {"b"}
+    monkeypatch.setattr("twofold.cli.journal.time.sleep", wait)
+    _, out, said = twofold("log", "-H", "*", "-f")
+    assert "heard" in out
+    assert said.count("b did not answer") == 1
+
+
 @pytest.mark.parametrize(
     "words",
     [
