@@ -10,6 +10,7 @@ import typer
 
 from twofold.cli.output import print_error, print_json
 from twofold.client import Client
+from twofold.config.places import places
 from twofold.errors import TwofoldError
 from twofold.wire.lines import error_from
 
@@ -24,8 +25,24 @@ OnNodes = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON, for scripts.")]
-ModuleName = Annotated[str, typer.Argument(metavar="MODULE", show_default=False)]
-AnyModule = Annotated[str | None, typer.Argument(metavar="[MODULE]", show_default=False)]
+
+
+def known_modules(incomplete: str) -> list[str]:
+    """For the shell to complete: what is configured here; nothing when that is hidden."""
+    try:
+        names = sorted(p.name for p in (places().etc / "modules").iterdir() if p.is_dir())
+    except OSError:
+        return []
+    return [n for n in names if n.startswith(incomplete) and not n.startswith(".")]
+
+
+ModuleName = Annotated[
+    str, typer.Argument(metavar="MODULE", show_default=False, autocompletion=known_modules)
+]
+AnyModule = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODULE]", show_default=False, autocompletion=known_modules),
+]
 
 
 @dataclass(frozen=True)

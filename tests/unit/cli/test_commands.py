@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -286,6 +287,29 @@ def test_it_starts_fast() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("twofold sta", "state start"),
+        ("twofold stop ma", "mariadb"),
+        ("twofold log ", "files mariadb"),
+    ],
+)
+def test_the_shell_completes_commands_and_modules(
+    tmp_path: Path, words: str, completed: str
+) -> None:
+    for name in ("mariadb", "files"):
+        (tmp_path / "modules" / name).mkdir(parents=True)
+    typed = words.split(" ")
+    environment = {
+        **os.environ, "TWOFOLD_ETC": str(tmp_path), "_TWOFOLD_COMPLETE": "complete_bash",
+        "COMP_WORDS": words, "COMP_CWORD": str(len(typed) - 1),
+    }  # fmt: skip
+    program = Path(sys.executable).parent / "twofold"
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, timeout=30)
+    assert done.stdout.split() == completed.split()
 
 
 def test_the_command_reference_is_fresh() -> None:
