@@ -25,7 +25,7 @@ from tests.fs.engines import Engine, Pair
 from tests.fs.load import RandomLoad
 
 MIB = 1 << 20
-BIG_MAX = 8 * MIB
+BIG_MAX = 24 * MIB
 CHECKPOINT_EVERY_MS = 60
 
 
@@ -72,7 +72,8 @@ class BigFiles:
         return self.root / f"e{self.rng.randrange(6)}" / f"s{self.rng.randrange(60)}"
 
     def step(self) -> None:
-        steps = [self.write] * 5 + [self.cut, self.stretch, self.rename, self.allocate]
+        steps = [self.write] * 6 + [self.cut, self.stretch, self.rename, self.allocate]
+        steps += [self.write_much]
         steps += [self.small_write, self.small_rename, self.move_directory]
         steps += [self.link, self.small_link] if self.links else []
         self.rng.choice(steps)()
@@ -81,6 +82,12 @@ class BigFiles:
         with self.big().open("r+b", buffering=0) as file:
             file.seek(self.rng.randrange(BIG_MAX))
             file.write(self.rng.randbytes(self.rng.choice([1, 5000, 200_000])))
+
+    def write_much(self) -> None:
+        """What comes after it in a resync has to wait."""
+        with self.big().open("r+b", buffering=0) as file:
+            file.seek(self.rng.randrange(BIG_MAX // 2))
+            file.write(self.rng.randbytes(6 * MIB))
 
     def cut(self) -> None:
         os.truncate(self.big(), self.rng.randrange(BIG_MAX))
@@ -136,7 +143,7 @@ class Absences:
         self.told: list[str] = []
         for engine in (self.pair.a, self.pair.b):
             chance = random.Random(f"{seed} {engine.name}")
-            disk = CutDisk(home / f"{engine.name}.img", home / f"disk {engine.name}", 192, chance)
+            disk = CutDisk(home / f"{engine.name}.img", home / f"disk {engine.name}", 320, chance)
             self.disks[engine.name] = disk
             for folder in ("tree", "state"):
                 (disk.place / folder).mkdir()

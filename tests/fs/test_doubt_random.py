@@ -28,7 +28,7 @@ def play(home: Path, seed: int, times: int = TIMES) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", [2000, 2004])
+@pytest.mark.parametrize("seed", [2007, 2004])
 def test_nothing_that_differs_is_left_out(home: Path, seed: int) -> None:
     play(home, seed, FEW_TIMES)
 
