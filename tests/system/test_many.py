@@ -92,15 +92,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
 
 
 def test_many_modules_start_move_and_survive_together(cluster: Cluster) -> None:
-    for name in NAMES:
-        assert cluster.ask("a", "prim", module=name) is not None
-    for name in NAMES:
-        assert cluster.ask("b", "start", module=name) is not None
+    for node, word in (("a", "prim"), ("b", "start")):
+        for name in NAMES:
+            assert cluster.ask(node, word, WITHIN_S, module=name) is not None
     say("start, until all have a ready second", all_roles(cluster, "a", "b"))
     for node in NODES:
         costs(cluster, node)
     for name in NAMES:
-        assert cluster.ask("a", "swap", module=name) is not None
+        assert cluster.ask("a", "swap", WITHIN_S, module=name) is not None
     say("swap of all, until all are whole again", all_roles(cluster, "b", "a"))
     cluster.lab.kill("b")
     cut_s = time.monotonic()

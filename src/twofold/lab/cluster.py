@@ -140,12 +140,14 @@ class Cluster:
 
     # ---- looking ---------------------------------------------------------------------------
 
-    def ask(self, node: str, command: str, **fields: Any) -> dict[str, Any] | None:
+    def ask(
+        self, node: str, command: str, timeout_s: float = 5.0, **fields: Any
+    ) -> dict[str, Any] | None:
         """The daemon's own answer; None while the node or its daemon does not answer."""
         try:
             path = self.lab.inside(node, SOCKET)
             with socket.socket(socket.AF_UNIX) as link:
-                link.settimeout(5.0)
+                link.settimeout(timeout_s)
                 link.connect(str(path))
                 link.sendall(lines.request(1, {"command": command, **fields}))
                 with link.makefile("rb") as answer:
