@@ -92,6 +92,34 @@ def test_a_primary_that_waits_opens_when_the_second_has_marked_its_copy(pair: Pa
         writer.join(10)
 
 
+@pytest.mark.parametrize("pair", [{"faults": []}], indirect=True)
+def test_what_a_dead_primary_left_unfinished_is_copied_after_a_session_that_came_to_nothing(
+    pair: Pair,
+) -> None:
+    """It serves again and wrote nothing since: the generations are the same, the data are not."""
+    pair.start()
+    (pair.a.tree / "before").write_text("both have it")
+    pair.a.command("faults", plan=[{"effect": "send", "what": EIO}])
+    writer = threading.Thread(target=attempt, args=(pair.a.tree / "unfinished",))
+    writer.start()
+    pair.a.wait_status(frozen=True)
+    pair.a.wait_until(lambda: (pair.a.raw / "unfinished").exists())
+    pair.b.command("faults", plan=[{"effect": "receive", "what": EIO}])
+    pair.a.kill()
+    writer.join(10)
+    pair.a.start()
+    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, force=True, first=False)
+    pair.b.wait_until(lambda: sum(pair.b.command("faults")["faults"]["struck"]) > 0)
+    pair.b.command("faults", plan=[])
+    pair.in_sync(pair.a)
+    same(pair)
+
+
+def attempt(path: Path) -> None:
+    with suppress(OSError):
+        path.write_text("never acknowledged")
+
+
 def fall_behind(lane: Lane) -> None:
     """The second is away while its copy comes to lack and to have too much of everything."""
     tree = lane.primary.tree

@@ -251,7 +251,7 @@ class Engine(Process):
 
     def _only_here(self) -> None:
         g = self.generation
-        if not g.sole:
+        if generations.must_fork(g):
             self.record(replace(generations.fork(g, generations.fresh_number()), sole=True))
         self.trusted = True
 

@@ -63,7 +63,9 @@ impl Engine {
 fn only_here(engine: &Engine) -> Result<(), String> {
     let fresh = fresh_number();
     engine.record(|g| {
-        if !g.sole {
+        // Also who serves alone and wrote nothing yet: unfinished writes of before may stand here
+        // that the other has not got, and this session may end before the other has any of them.
+        if g.must_fork() {
             *g = g.fork(fresh);
             g.sole = true;
         }

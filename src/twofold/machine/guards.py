@@ -280,6 +280,10 @@ must_compare = seen(
     "there are new generations to compare", lambda v: _pair(v) not in (None, v.compared)
 )
 peer_follows = seen("the peer is secondary", lambda v: links.peer_idle(v, State.SECOND))
+refused_for_its_epoch = seen(
+    "it has seen a later epoch, and is not connected",
+    lambda v: v.peer is not None and v.peer.epoch > v.epoch and not links.link_up(v),
+)
 granted = seen(
     "the peer granted it",
     lambda v: (

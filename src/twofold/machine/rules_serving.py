@@ -12,6 +12,7 @@ from twofold.machine import notes as n
 from twofold.machine.actions import (
     AnnounceAddress,
     BecomeSecondary,
+    ContinueAlone,
     EnsureEngine,
     ReleaseAddress,
     StopApplication,
@@ -306,6 +307,14 @@ SERVING_FACTS: tuple[Rule, ...] = (
         then=PRIM,
         sets=(n.STAYED,),
         because="{peer} has everything, so each write is on both nodes again",
+    ),
+    Rule(
+        given=(ALONE,),
+        on=FACTS,
+        # Or the engines refuse each other for ever: a follower takes nothing from an older epoch.
+        when=g.peer_follows & g.refused_for_its_epoch & ~g.busy,
+        do=(ContinueAlone(),),
+        because="{peer} follows and has seen a later epoch, so {node} begins one above it",
     ),
     Rule(
         given=(PRIM,),

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from twofold.machine.actions import BecomePrimary, BecomeSecondary
+from twofold.machine.actions import BecomePrimary, BecomeSecondary, ContinueAlone
 from twofold.machine.arbitration import (
     NOBODY,
     TERM_EPOCHS,
@@ -17,7 +17,7 @@ from twofold.machine.arbitration import (
     ruling,
     term_of,
 )
-from twofold.machine.events import JobFailed
+from twofold.machine.events import JobFailed, PeerHeard
 from twofold.machine.model import Engine, Job, Report, Settings, State, View
 from twofold.machine.step import absorb, step
 
@@ -115,3 +115,15 @@ def test_a_failed_hand_over_takes_no_epoch_of_a_term_that_the_other_has_won(clai
     serves = [a for a in decision.do if isinstance(a, BecomePrimary)]
     assert decision.view.state is (State.WAIT if claimed else State.PRIM)
     assert bool(serves) is not bool(claimed)
+
+
+@pytest.mark.parametrize(("theirs", "begins"), [(5, None), (9, 10)])
+def test_a_follower_that_has_seen_a_later_epoch_is_let_in(theirs: int, begins: int | None) -> None:
+    """A person had this node serve while the other, of a later epoch, was dead."""
+    alone = Engine(role="primary", epoch=5, alone=True, up_to_date=True)
+    view = View(state=State.ALONE, epoch=5, alone_epoch=5, now_s=10.0, engine=alone)
+    event = PeerHeard(Report(state=State.SECOND, epoch=theirs))
+    decision = step(absorb(view, event, 10.1), event)
+    assert decision.view.state is State.ALONE
+    begun = [a.epoch for a in decision.do if isinstance(a, ContinueAlone)]
+    assert begun == ([begins] if begins else [])
