@@ -133,7 +133,7 @@ def witness(reader: Reader) -> None:
     begin(reader)
     page = f"{GUIDES}/witness.md"
     reader.follow(page, "On the third machine")
-    command = [str(Path(sys.executable).parent / "twofold"), "witness", "run"]
+    command = [str(Path(sys.executable).parent / "twofold"), "witness", "serve"]
     reader.lab.supervise("witness", "witness", command)  # as the unit does
     reader.follow(page, "In the module")
     both_ready(reader)

@@ -22,7 +22,7 @@ DEFAULT_LISTEN = ("0.0.0.0", "::")
 
 
 @app.command()
-def run(
+def serve(
     listen: Annotated[
         list[str] | None, typer.Option("--listen", metavar="IP", help="Default: every address.")
     ] = None,
@@ -30,7 +30,7 @@ def run(
 ) -> None:
     """Serve every cluster that this machine has joined as witness, until ended.
 
-    Example: twofold witness run
+    Example: twofold witness serve
     """
     from twofold.witness.places import claims_file, keys
     from twofold.witness.service import main
@@ -89,11 +89,11 @@ def host_port(text: str) -> str:
     return said
 
 
-@app.command("list")
-def show(context: typer.Context, as_json: AsJson = False) -> None:
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
     """The clusters that this witness rules for, and what was claimed.
 
-    Example: twofold witness list
+    Example: twofold witness status
     """
     from twofold.witness.places import claims_file, enrolled, keys
     from twofold.witness.store import ClaimStore

@@ -93,7 +93,7 @@ class Cluster:
         server, own = ports_of("a")[0].ipv4, ports_of(WITNESS)[0].ipv4
         words = ["witness", "join", server, "--token", made["token"], "--address", own]
         self.twofold(WITNESS, *words, "--name", name)
-        command = [*_program("twofold", "twofold"), "witness", "run"]
+        command = [*_program("twofold", "twofold"), "witness", "serve"]
         self.lab.supervise(WITNESS, WITNESS, command)
         self.wait("the witness listens", self._witness_listens, 20.0)
         self.wait("the nodes hear each other", self._meet, 20.0)

@@ -1,4 +1,4 @@
-"""`twofold witness run`: hears claims over mutual TLS, decides, writes down, answers.
+"""`twofold witness serve`: hears claims over mutual TLS, decides, writes down, answers.
 
 The client's SNI names a cluster; from then on only that cluster's authority counts, for our
 certificate and for the caller's. Who has no certificate of it does not get past the handshake.

@@ -42,7 +42,7 @@ class WitnessProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        words = ["witness", "run", "--listen", "127.0.0.1", "--port", str(self.port)]
+        words = ["witness", "serve", "--listen", "127.0.0.1", "--port", str(self.port)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "twofold", *words], env=self._environment
         )
