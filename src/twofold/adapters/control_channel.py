@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import logging
 import socket
@@ -211,10 +212,11 @@ def listening_socket(address: str, port: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as e:
         listener.close()
-        raise MachineError(
-            f"cannot listen on {address} port {port}: {e.strerror}",
-            "Another program has that port; `ss -ltnp` shows which.",
-        ) from None
+        mend = "Name an address of this machine; `ip address` shows them."
+        if e.errno == errno.EADDRINUSE:
+            mend = "Another program has that port; `ss -ltnp` shows which."
+        text = f"cannot listen on {address} port {port}: {e.strerror}"
+        raise MachineError(text, mend) from None
     return listener
 
 

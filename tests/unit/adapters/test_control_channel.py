@@ -194,3 +194,14 @@ async def test_one_address_that_cannot_be_had_does_not_block_the_other(tmp_path:
         await channel(two).serve(answer)
     async with serving(b):
         assert (await channel(a).request("b", {"command": "x"}, 5.0))["caller"] == "a"
+
+
+def test_an_address_that_is_none_is_not_taken_for_a_port_in_use() -> None:
+    with pytest.raises(MachineError, match=r"999\.1\.1\.1 port 29011") as refused:
+        listening_socket("999.1.1.1", PORT)
+    assert "an address of this machine" in refused.value.mend
+    with contextlib.closing(listening_socket(ADDRESSES["c"], PORT)) as taken:
+        taken.listen()
+        with pytest.raises(MachineError) as refused:
+            listening_socket(ADDRESSES["c"], PORT)
+    assert "Another program" in refused.value.mend
