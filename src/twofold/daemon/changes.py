@@ -24,7 +24,7 @@ from typing import Any
 
 from twofold.adapters.pki import write_file
 from twofold.config.load import NodeConfig, digest_of, module_files, module_names
-from twofold.daemon.history import CLUSTER, History, Version
+from twofold.daemon.history import CLUSTER, History, Version, named
 from twofold.daemon.modules_on_disk import remove_module, write_module
 from twofold.errors import (
     ChangedMeanwhile,
@@ -160,7 +160,7 @@ class Changes:
         last = self.history.last(target)
         who = f" by {last.by}" if last is not None and last.by else ""
         raise ChangedMeanwhile(
-            f"{target} was changed meanwhile{who}; nothing was applied",
+            f"{named(target)} was changed meanwhile{who}; nothing was applied",
             "Take the newest, make the change again, and apply that.",
         )
 

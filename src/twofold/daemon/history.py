@@ -27,6 +27,11 @@ KEPT = 10
 TARGETS_MAX = 256
 
 
+def named(target: str) -> str:
+    """The target as a sentence names it, at its beginning too: names keep their small letters."""
+    return f"the cluster's file {CLUSTER}" if target == CLUSTER else f"module {target}"
+
+
 @dataclass(frozen=True)
 class Version:
     """One version of one target; `files` is None where it was removed."""

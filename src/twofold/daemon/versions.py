@@ -13,7 +13,7 @@ from typing import Any
 from twofold.config.difference import differences
 from twofold.config.load import NodeConfig, check_module_name, digest_of, module_names
 from twofold.daemon.changes import Changes, files_now
-from twofold.daemon.history import CLUSTER, Version, check_target
+from twofold.daemon.history import CLUSTER, Version, check_target, named
 from twofold.daemon.membership import Surroundings, configured, digests
 from twofold.errors import CommandRefused, NodeUnreachable, NotThere
 from twofold.wire.files import Files, pack, unpack
@@ -260,15 +260,15 @@ class Versions:
 def _drift(target: str, node: str, what: str, mine: Answer | None, theirs: Answer | None) -> Answer:
     apply = f"twofold config apply {target}"
     if what == "edited":
-        text = f"{target} was edited on node {node} and is not applied"
+        text = f"{named(target)} was edited on node {node} and is not applied"
         mend = f"On {node}: {apply}, or take it back: twofold config rollback {target}"
     elif mine is None or theirs is None:
-        text = (
-            f"{target} is not on node {node}" if theirs is None else f"{target} is on {node} only"
-        )
+        where = f"not on node {node}" if theirs is None else f"on node {node} only"
+        text = f"{named(target)} is {where}"
         mend = f"On the node that has it: {apply}"
     else:
-        text = f"{target} is version {mine['number']} here, version {theirs['number']} on {node}"
+        here, there = mine["number"], theirs["number"]
+        text = f"{named(target)} is version {here} here, version {there} on {node}"
         mend = f"On the node whose version is right: {apply}"
     return {"target": target, "node": node, "what": what, "text": text, "mend": mend}
 
