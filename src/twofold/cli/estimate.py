@@ -50,4 +50,5 @@ def report(module: str, found: Mapping[str, Any]) -> str:
 def amount(found: Mapping[str, Any]) -> str:
     """What is to be read of it; to count it all may take too long."""
     least = "" if found["complete"] else "at least "
-    return f"{least}{size_text(found['bytes'])} in {found['files']} files"
+    files = f"{found['files']} {'file' if found['files'] == 1 else 'files'}"
+    return f"{least}{size_text(found['bytes'])} in {files}"

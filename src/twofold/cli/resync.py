@@ -87,6 +87,6 @@ def report(module: str, begins: str, ended: Object | None) -> str:
         return f"{module}: everything is being compared; see: twofold mirror status {module}"
     compared, sent = size_text(ended["bytes_looked_at"]), size_text(ended["bytes_sent"])
     return (
-        f"{module}: {compared} in {ended['files']} files were compared in "
+        f"{module}: {compared} in {ended['files']} files and directories were compared in "
         f"{duration_text(ended['seconds'])}, {sent} differed and were sent."
     )

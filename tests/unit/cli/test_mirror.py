@@ -162,7 +162,10 @@ def test_a_full_resync_is_followed_to_its_end(daemon: Daemon, twofold: Run) -> N
     daemon.answer = answering_with_progress
     code, out, _ = twofold("mirror", "resync", "files", "--full")
     assert code == 0
-    assert "2.0 KiB in 4 files were compared in 3 s, 1.0 KiB differed and were sent." in out
+    assert (
+        "2.0 KiB in 4 files and directories were compared in 3 s, 1.0 KiB differed and were sent."
+        in out
+    )
     looks = iter([{"last_resync": ENDED | {"seconds": 4}}])
     daemon.asked.clear()
     code, out, _ = twofold("mirror", "resync", "files", "--full", "--json")
