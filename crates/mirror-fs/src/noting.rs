@@ -1,4 +1,5 @@
-//! What the primary is about to touch is noted first (`dirty_map`), under the file's order lock.
+//! What the primary is about to touch is noted first (`dirty_map`), while the mode is held: no
+//! checkpoint begins between the note and the change.
 //!
 //! Whoever adds a change of contents, attributes or names on the primary notes it before it is done
 //! here; a name covers what is made under it.
