@@ -29,6 +29,7 @@ from twofold.machine.events import (
     PeerHeard,
     TimerFired,
 )
+from twofold.machine.inbox import enqueue
 from twofold.machine.model import Engine, Job, Report, State, View, report
 from twofold.machine.rule import Rule, Severity
 from twofold.machine.step import LOOK_EVERY_S, Decision, absorb, step
@@ -100,7 +101,10 @@ class SimDaemon(Process):
     # --- events ---------------------------------------------------------------------------------
 
     def post(self, event: Event | tuple[int, Event]) -> None:
-        self.inbox.append(event)
+        enqueue(self.inbox, event)
+        self._decide_all()
+
+    def _decide_all(self) -> None:
         if not self.deciding and not self.stopped:
             self.deciding = True
             while self.inbox:
@@ -202,6 +206,14 @@ class SimDaemon(Process):
         if moment > self.heard:
             self.heard = moment
             self.post(PeerHeard(said))
+
+    def hear_waiting(self, heard: list[tuple[tuple[int, int], Report]]) -> None:
+        """It goes on after a pause: the sockets are read before anything is decided."""
+        before, self.deciding = self.deciding, True
+        for moment, said in heard:
+            self.hear(moment, said)
+        self.deciding = before
+        self._decide_all()
 
     def hear_status(self, status: Engine | None) -> None:
         if status is None:

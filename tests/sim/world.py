@@ -210,6 +210,11 @@ class SimWorld:
         process.stopped = False
         self.review()
         kept, process.kept = process.kept, []
+        if isinstance(process, SimDaemon):
+            heard = [args for call, args in kept if call == process.hear]
+            kept = [(call, args) for call, args in kept if call != process.hear]
+            if heard:
+                self._play(process, process.hear_waiting, (heard,))
         for call, args in kept:
             self._play(process, call, args)
 

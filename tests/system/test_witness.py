@@ -227,7 +227,7 @@ def test_the_loss_of_one_network_of_two_is_an_alarm_and_nothing_else(pair: Pair)
 
 
 def test_the_witness_shows_whom_it_rules_for(pair: Pair) -> None:
-    shown = json.loads(pair.cluster.twofold(WITNESS, "witness", "list", "--json").stdout)
+    shown = json.loads(pair.cluster.twofold(WITNESS, "witness", "status", "--json").stdout)
     assert shown["clusters"][0]["name"] == "w1"
     assert shown["claims"][0]["module"] == pair.module and shown["claims"][0]["term"] >= 1
     listed = pair.twofold("b", "cluster", "witness", "list")[1]

@@ -21,6 +21,7 @@ _IP_FREEBIND = 15
 _IPV6_FREEBIND = 78
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BYTES = 2 << 20
+_BURST_MAX = 2048  # more than fits into the socket's buffer
 _TOS_INTERACTIVE = 0xB8  # expedited forwarding: small and urgent
 
 log = logging.getLogger("twofold.heartbeat")
@@ -63,7 +64,8 @@ class UdpLink:
             self._sockets.clear()
 
     def _receive(self, network: str, sock: socket.socket) -> None:
-        for _ in range(64):  # leave the loop to others between bursts
+        """All that waits, before anybody decides: after a pause the first is long untrue."""
+        for _ in range(_BURST_MAX):  # a flood leaves the loop to others now and then
             try:
                 datagram = sock.recv(_DATAGRAM_BYTES_MAX)
             except (BlockingIOError, InterruptedError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +35,7 @@ from twofold.machine.events import (
     ServiceExited,
     TimerFired,
 )
+from twofold.machine.inbox import enqueue
 from twofold.machine.model import Engine, Job, Report, Settings, View, report
 from twofold.machine.rule import Answer, Severity
 from twofold.machine.sentences import rescue_news
@@ -54,6 +56,15 @@ class Ended:
 
     number: int
     event: JobDone | JobFailed
+
+
+class Inbox(asyncio.Queue[Event | Ended]):
+    """The queue of what waits, with the rule of `twofold.machine.inbox`."""
+
+    _queue: deque[Event | Ended]
+
+    def _put(self, item: Event | Ended) -> None:
+        enqueue(self._queue, item)
 
 
 class ModuleDriver:
@@ -83,7 +94,7 @@ class ModuleDriver:
         self._journal = journal
         self._state_file = state_file
         self._on_report = on_report
-        self._queue: asyncio.Queue[Event | Ended] = asyncio.Queue(QUEUE_MAX)
+        self._queue = Inbox(QUEUE_MAX)
         self._said: Report | None = None
         self._job: asyncio.Task[None] | None = None
         self._job_number = 0

@@ -62,3 +62,31 @@ async def test_an_address_that_is_not_here_yet_is_no_error() -> None:
     only.send(b"beat")
     assert not task.done()
     task.cancel()
+
+
+async def test_all_that_waits_is_read_before_anything_else_happens() -> None:
+    """After a pause the first heartbeat in the socket is long untrue."""
+    port = free_port()
+    left, right = link(1, 2, port), link(2, 1, port)
+    heard: list[bytes] = []
+    decided: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def told(_network: str, datagram: bytes) -> None:
+        if not heard:
+            loop.call_soon(lambda: decided.append(len(heard)))
+        heard.append(datagram)
+
+    right.on_datagram(told)
+    tasks = [asyncio.create_task(side.run()) for side in (left, right)]
+    try:
+        await asyncio.sleep(0.05)
+        for number in range(150):  # without a pause of this thread: nothing is read meanwhile
+            left.send(f"beat {number}".encode())
+        async with asyncio.timeout(5):
+            while not decided:
+                await asyncio.sleep(0.01)
+        assert decided == [300]
+    finally:
+        for task in tasks:
+            task.cancel()

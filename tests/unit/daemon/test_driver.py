@@ -16,8 +16,8 @@ from twofold.daemon.checking import Checking
 from twofold.daemon.driver import ModuleDriver
 from twofold.daemon.journal import Journal
 from twofold.daemon.parts import Parts, Watched
-from twofold.machine.events import Found, PrimAsked, StartAsked, StopAsked, SwapAsked
-from twofold.machine.model import Settings, State, View
+from twofold.machine.events import Found, PeerHeard, PrimAsked, StartAsked, StopAsked, SwapAsked
+from twofold.machine.model import Report, Settings, State, View
 from twofold.machine.rule import Answer
 from twofold.wire import statefile
 
@@ -241,3 +241,16 @@ async def test_it_ends_when_told_to_in_whatever_moment_an_event_comes(tmp_path: 
         if not done:
             task.cancel()
         assert done, f"it went on when it was ended {steps} steps after an event"
+
+
+async def test_of_the_heartbeats_that_wait_only_the_last_is_decided_on(tmp_path: Path) -> None:
+    async with running(Bench(tmp_path)) as bench:
+        await bench.driver.ask(StartAsked(), 0.1)
+        await bench.at_rest(State.WAIT)
+        bench.story.clear()
+        bench.driver.post(PeerHeard(Report(state=State.ALONE, epoch=3)))
+        bench.driver.post(PeerHeard(Report(state=State.STOP, epoch=4)))
+        await bench.until(lambda: bench.driver.view.peer is not None)
+        assert bench.driver.view.peer == Report(state=State.STOP, epoch=4)
+        await bench.at_rest(State.WAIT)
+        assert "engine: become_secondary" not in bench.story, "it followed who served earlier"
