@@ -259,12 +259,13 @@ class Engine(Process):
         """The second's copy is marked as one that is not whole: only this node can serve."""
         if self.session != session or self.gate != "frozen":
             return
-        try:
-            self._only_here()
-        except MirrorRefused:
-            self.failed = "io_error"
-            self.give_up()
-            return
+        if not self.full:  # else the resync has ended by then, and both have everything
+            try:
+                self._only_here()
+            except MirrorRefused:
+                self.failed = "io_error"
+                self.give_up()
+                return
         self.gate = "open"
         self.release_parked()
         self.touch()
