@@ -65,7 +65,7 @@ def test_a_killed_daemon_is_not_noticed(pair: Pair) -> None:
     application, event_s = pair.application_pid(node), time.monotonic()
     daemon = int(pair.lab.inside(node, "/run/twofold/twofoldd.pid").read_text())
     pair.signal(node, daemon)
-    pair.cluster.wait("a new daemon answers", lambda: new_daemon(pair, node) != daemon, 20)
+    pair.cluster.wait("a new daemon answers", lambda: is_new_daemon(pair, node, daemon), 20)
     pair.whole()
     time.sleep(HEARTBEAT_TIMEOUT_S + 1)  # nor later
     pair.whole()
@@ -75,11 +75,11 @@ def test_a_killed_daemon_is_not_noticed(pair: Pair) -> None:
     pair.nothing_lost()
 
 
-def new_daemon(pair: Pair, node: str) -> int:
-    """Its number; the old one's as long as the new one does not know the module."""
+def is_new_daemon(pair: Pair, node: str, old: int) -> bool:
+    """Another daemon than `old` answers, and knows the module."""
     path = pair.lab.inside(node, "/run/twofold/twofoldd.pid")
     known = pair.cluster.state(node, pair.module) is not None
-    return int(path.read_text()) if known and path.exists() else 0
+    return known and path.exists() and int(path.read_text()) != old
 
 
 def test_a_failed_application_is_restarted_then_handed_over(pair: Pair) -> None:

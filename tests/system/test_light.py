@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.system.conftest import Pair
-from tests.system.test_failover import new_daemon
+from tests.system.test_failover import is_new_daemon
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -75,7 +75,7 @@ def test_a_light_module_lives_on_one_node(pair: Pair) -> None:
         second = pid_of(pair, "a")
         daemon = int(pair.lab.inside("a", "/run/twofold/twofoldd.pid").read_text())
         pair.signal("a", daemon)
-        pair.cluster.wait("a new daemon answers", lambda: new_daemon(pair, "a") != daemon, 20)
+        pair.cluster.wait("a new daemon answers", lambda: is_new_daemon(pair, "a", daemon), 20)
         wait(pair, "it is found again", lambda: shown(pair) == "UP Ready")
         assert pid_of(pair, "a") == second
         assert "goes on" in pair.twofold("a", "why", "light")[1]

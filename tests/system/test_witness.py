@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.cables import join, part
 from tests.system.conftest import READY_WITHIN_S, Pair
 from twofold.lab.cluster import Cluster, other
 from twofold.lab.lab import NODES, WITNESS, Lab
-from twofold.lab.network import ports_of
 from twofold.lab.workloads import SqliteWorkload
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(150)]
@@ -84,19 +84,6 @@ class Watch:
 
     def one_at_a_time(self) -> None:
         assert {e: n for e, n in self.served.items() if len(n) > 1} == {}
-
-
-def part(pair: Pair, *from_nodes: str) -> None:
-    """Nothing of these nodes reaches the other any more, on any network; all else does."""
-    for node in from_nodes:
-        for port in ports_of(other(node)):
-            pair.lab.exec(node, ["ip", "route", "add", "blackhole", port.ipv4])
-
-
-def join(pair: Pair, *from_nodes: str) -> None:
-    for node in from_nodes:
-        for port in ports_of(other(node)):
-            pair.lab.exec(node, ["ip", "route", "del", "blackhole", port.ipv4], check=False)
 
 
 def journal(pair: Pair, node: str) -> str:

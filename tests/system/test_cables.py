@@ -1,0 +1,149 @@
+"""The catalogue's lines about nodes that lose each other, without a witness: what only one of the
+two ways carries, what is lost at random, and splits in which only one of them writes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.system.cables import dropped, parted
+from tests.system.conftest import Pair
+from tests.system.test_deaths import resync_runs, write_much
+from tests.system.troubled import TIMEOUT_S, in_state, is_told, never_serves, site, why
+from twofold.lab.cluster import other
+from twofold.lab.lab import NODES
+from twofold.lab.network import ports_of
+
+__all__ = ["site"]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.fuse,
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.timeout(240),
+]
+STOP_ALL = "import os, sys; os.kill(-1, int(sys.argv[1]))"
+
+
+def flow(pair: Pair) -> str:
+    """The replication link, in the words of nft."""
+    file = f"/etc/twofold/modules/{pair.module}/module.toml"
+    text = pair.lab.exec("a", ["cat", file]).stdout
+    port = next(line.split("=")[1].strip() for line in text.splitlines() if line.startswith("port"))
+    return f"tcp dport {port}"
+
+
+def of_all(pair: Pair, node: str, number: signal.Signals) -> None:
+    """Every process of the node, as a machine that is suspended and goes on."""
+    pair.lab.exec(node, ["python", "-c", STOP_ALL, str(int(number))])
+
+
+def test_only_the_replication_link_is_lost(pair: Pair) -> None:
+    node = pair.primary()
+    event_s = time.monotonic()
+    with dropped(pair, flow(pair)):
+        pause_s = pair.outage_s(event_s, lambda: pair.shown(node).startswith("ALONE"))
+        assert pause_s < 2 * TIMEOUT_S + 1
+        is_told(pair, node, "cannot be reached")
+        never_serves(pair, other(node), TIMEOUT_S)
+        pair.calm()
+    pair.whole()
+    assert pair.primary() == node
+    pair.nothing_lost()
+
+
+def test_the_link_is_lost_as_soon_as_a_resync_has_ended(pair: Pair) -> None:
+    node = pair.primary()
+    pair.lab.kill(other(node))
+    in_state(pair, node, "ALONE")
+    pair.calm()
+    pair.lab.start(other(node))
+    pair.whole()
+    event_s = time.monotonic()
+    with dropped(pair, flow(pair)):
+        pause_s = pair.outage_s(event_s, lambda: pair.shown(node).startswith("ALONE"))
+        assert pause_s < 2 * TIMEOUT_S + 1
+        pair.calm()
+    pair.whole()
+    assert pair.primary() == node
+    pair.nothing_lost()
+
+
+def test_a_second_that_slept_through_its_resync_does_not_serve(pair: Pair) -> None:
+    node = pair.primary()
+    second = other(node)
+    pair.lab.kill(second)
+    in_state(pair, node, "ALONE")
+    write_much(pair, node, seconds_of_resync=10)
+    pair.lab.start(second)
+    resync_runs(pair, second)
+    of_all(pair, second, signal.SIGSTOP)
+    try:
+        in_state(pair, node, "ALONE")
+        pair.calm()
+        pair.lab.kill(node)
+    finally:
+        of_all(pair, second, signal.SIGCONT)
+    never_serves(pair, second, 2 * TIMEOUT_S)
+    is_told(pair, second, "incomplete")
+    pair.lab.start(node)
+    pair.whole()
+    assert pair.primary() == node
+    pair.nothing_lost()
+
+
+def test_three_of_ten_packets_are_lost_and_nobody_takes_over(pair: Pair) -> None:
+    node = pair.primary()
+    networks = ", ".join(port.ipv4 for n in NODES for port in ports_of(n))
+    with dropped(pair, f"ip saddr {{ {networks} }} numgen random mod 10 < 3"):
+        never_serves(pair, other(node), 20)
+        assert pair.serves(node)
+    pair.whole()
+    assert pair.primary() == node
+    pair.nothing_lost()
+
+
+def put(pair: Pair, node: str, name: str) -> None:
+    script = (
+        f"echo {node} > {pair.workload.directory}/{name} && sync {pair.workload.directory}/{name}"
+    )
+    pair.lab.exec(node, ["sh", "-c", script])
+
+
+def rescued(pair: Pair, node: str) -> int:
+    out = pair.twofold(node, "mirror", "rescue", "list", pair.module, "--json")[1]
+    return len(json.loads(out)["rescues"])
+
+
+def test_both_served_and_only_who_gives_way_wrote(pair: Pair) -> None:
+    """What it wrote is saved aside; who stays has written nothing, and is followed all the same."""
+    node = pair.primary()
+    before = rescued(pair, node)
+    pair.writer.stop()
+    with parted(pair):
+        for each in NODES:
+            in_state(pair, each, "ALONE")
+        put(pair, node, "only-the-loser")
+    pair.whole()
+    assert pair.primary() == other(node), "the higher epoch stays"
+    is_told(pair, node, "both nodes served")
+    assert rescued(pair, node) == before + 1
+    print(why(pair, node))
+    pair.nothing_lost()
+
+
+def test_both_served_and_the_loser_stopped_before_they_met(pair: Pair) -> None:
+    node = pair.primary()
+    pair.writer.stop()
+    with parted(pair):
+        for each in NODES:
+            in_state(pair, each, "ALONE")
+        pair.twofold(node, "stop", pair.module)
+        put(pair, other(node), "only-the-winner")
+    pair.twofold(node, "start", pair.module)
+    pair.whole()
+    assert pair.primary() == other(node)
+    pair.nothing_lost()
