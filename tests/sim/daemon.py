@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tests.sim import acting
 from tests.sim.clockwork import Process
 from tests.sim.planted import rows_without
-from twofold.errors import TwofoldError
-from twofold.machine.actions import Action, label
+from twofold.errors import MirrorRefused, TwofoldError
+from twofold.machine.actions import NEEDS_MEMORY, Action, label
 from twofold.machine.events import (
     AsideFailed,
     CheckerTripped,
@@ -57,6 +57,8 @@ class SimDaemon(Process):
         host.incarnation += 1
         self.incarnation = host.incarnation
         self.view = view
+        self.remembered = statefile.remembered(view)
+        self.unwritten = False
         self.found = False
         self.status: Engine | None = None
         self.inbox: deque[Event | tuple[int, Event]] = deque()
@@ -130,11 +132,7 @@ class SimDaemon(Process):
         self.last_s = self.host.clock_s()
         decision = step(absorb(before, event, self.last_s), event, self._rows)
         after = decision.view
-        if statefile.remembered(after) != statefile.remembered(before):
-            self.host.tick("daemon")
-            if self.world.plant != "memory not written" or self.host.disk.memory is None:
-                self.host.disk.memory = statefile.encode(after, self.host.wall_s())
-            self.host.tick("daemon")
+        self._remember(after)
         self.view = after
         self.found = self.found or isinstance(event, Found)
         if decision.loud:
@@ -153,6 +151,26 @@ class SimDaemon(Process):
         if decision.answer is not None:
             self.world.answered(self.host.name, decision.answer.value, decision.because)
         return decision
+
+    def _remember(self, view: View) -> None:
+        wanted, disk = statefile.remembered(view), self.host.disk
+        if wanted == self.remembered:
+            return
+        self.host.tick("daemon")
+        self.unwritten = disk.failing
+        if disk.failing:
+            return
+        if self.world.plant != "memory not written" or disk.memory is None:
+            disk.memory = statefile.encode(view, self.host.wall_s())
+        self.remembered = wanted
+        self.host.tick("daemon")
+
+    def _begin(self, action: Action, done: acting.Done) -> None:
+        if self.unwritten and isinstance(action, NEEDS_MEMORY):
+            refused = MirrorRefused("io_error", "state.json cannot be written")
+            self.world.clockwork.after(0.001, self, done, refused)
+            return
+        acting.begin(self.host, action, done)
 
     def _rows(self, state: State, event: type) -> tuple[Rule, ...]:
         return rows_without(self.world.plant, state, event)
@@ -235,7 +253,7 @@ class SimDaemon(Process):
             self.job_number += 1
         for action in decision.do:
             self.host.tick("daemon")
-            acting.begin(self.host, action, self._aside_ended(action))
+            self._begin(action, self._aside_ended(action))
 
     def _aside_ended(self, action: Action) -> acting.Done:
         def ended(error: TwofoldError | None) -> None:
@@ -263,7 +281,7 @@ class SimDaemon(Process):
             else:
                 self._work(number, job, do, index + 1)
 
-        acting.begin(self.host, action, ended)
+        self._begin(action, ended)
 
     def told(self, event: Event) -> None:
         """News that an action brings besides its end."""

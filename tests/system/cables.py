@@ -1,4 +1,4 @@
-"""Two nodes that do not hear each other, while all others hear both: by routes and by filters.
+"""Two nodes that do not hear each other, while all others hear both: by routes and rules.
 
 `Lab.cut` pulls a node's cables, for everybody. Here the client still reaches both nodes.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Generator
 
 from tests.system.conftest import Pair
@@ -36,21 +37,47 @@ def parted(pair: Pair) -> Generator[None]:
         join(pair, *NODES)
 
 
-def drop(pair: Pair, node: str, what: str) -> None:
-    """The node's kernel drops what arrives and matches, in the words of nft."""
-    rules = (
-        f"table inet lost {{ chain arrives {{ type filter hook input priority 0; {what} drop; }} }}"
-    )
-    pair.lab.exec(node, ["nft", "-f", "-"], stdin=rules)
-
-
 @contextlib.contextmanager
-def dropped(pair: Pair, what: str) -> Generator[None]:
-    """What matches arrives at neither node."""
+def flow_lost(pair: Pair) -> Generator[None]:
+    """Nothing of the replication link leaves either node; heartbeats and all else do."""
+    port = str(flow_port(pair))
+    rules = [["ipproto", "tcp", way, port, "blackhole"] for way in ("sport", "dport")]
     for node in NODES:
-        drop(pair, node, what)
+        for rule in rules:
+            pair.lab.exec(node, ["ip", "rule", "add", *rule])
     try:
         yield
     finally:
         for node in NODES:
-            pair.lab.exec(node, ["nft", "delete", "table", "inet", "lost"], check=False)
+            for rule in rules:
+                pair.lab.exec(node, ["ip", "rule", "del", *rule], check=False)
+
+
+def flow_port(pair: Pair) -> int:
+    file = f"/etc/twofold/modules/{pair.module}/module.toml"
+    lines = pair.lab.exec("a", ["cat", file]).stdout.splitlines()
+    return next(int(line.split("=")[1]) for line in lines if line.startswith("port"))
+
+
+_WEATHER = """
+import random, subprocess, sys, time
+seed, until_s, hosts = sys.argv[1], time.monotonic() + float(sys.argv[2]), sys.argv[3:]
+dice = random.Random(seed)
+
+def all_routes(what):
+    for host in hosts:
+        subprocess.run(["ip", "route", what, "blackhole", host], check=False)
+
+while time.monotonic() < until_s:
+    time.sleep(0.14 * 2 * dice.random())
+    all_routes("add")
+    time.sleep(0.06 * 2 * dice.random())
+    all_routes("del")
+"""
+
+
+def bad_weather(pair: Pair, node: str, seconds: float) -> subprocess.Popen[bytes]:
+    """Of what the node sends to the other some three tenths are lost, in bursts of 60 ms."""
+    hosts = [port.ipv4 for port in ports_of(other(node))]
+    command = ["timeout", str(seconds + 10), "python", "-c", _WEATHER, node, str(seconds), *hosts]
+    return pair.lab.popen(node, command)

@@ -20,7 +20,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 from twofold.adapters.address import VirtualAddresses
 from twofold.adapters.address.links import Glance
@@ -46,6 +45,7 @@ from twofold.config.places import Places, places
 from twofold.daemon.admission import Admission
 from twofold.daemon.arbitration import Arbitration
 from twofold.daemon.audit import Audit
+from twofold.daemon.cluster_files import cluster_files, with_new_certificate
 from twofold.daemon.commands import Commands, Member
 from twofold.daemon.configuration import Configuration
 from twofold.daemon.fencing import Fencing
@@ -161,7 +161,11 @@ class Daemon:
         await _cancel(waits)
         if self._configuration.keys.replacing:
             return  # a certificate that is not in use yet is no other membership
-        found = cluster_files(self._where.etc)
+        try:
+            found = cluster_files(self._where.etc)
+        except OSError as e:  # the disk is dead: what runs here is handed over by who knows it
+            log.error("%s cannot be read: %s", self._where.etc, e)
+            return
         if found not in (self._known, self._refused) and self._usable(found):
             self._changed.set()
 
@@ -358,17 +362,6 @@ def _wires(node: NodeConfig) -> tuple[Wire, ...]:
         )
         for network, address in node.me.addresses.items()
     )
-
-
-def cluster_files(etc: Path) -> tuple[bytes, ...]:
-    """What a membership is built from, the certificate last; a change of any begins a new one."""
-    files = (etc / "cluster.toml", etc / "node.toml", etc / "pki" / "node.crt")
-    return tuple(f.read_bytes() if f.is_file() else b"" for f in files)
-
-
-def with_new_certificate(known: tuple[bytes, ...], etc: Path) -> tuple[bytes, ...]:
-    """A new certificate is no reason for a new membership; what else was written meanwhile is."""
-    return (*known[:-1], cluster_files(etc)[-1])
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]] | Sequence[asyncio.Task[None]]) -> None:

@@ -3,6 +3,8 @@
 There is one queue and one task that decides. Slow actions run in a second task, so that the queue
 goes on: heartbeats are answered and a second that is lost in the middle of a long start is noticed.
 Order kept for each decision: what must survive is on disk, then the peer is told, then it is done.
+When the disk takes nothing any more, all is done but what needs that memory: the service can be
+given away, not taken.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from twofold.daemon.journal import Entry, Journal
 from twofold.daemon.parts import Parts, Told, perform
 from twofold.daemon.transitions import Transitions
 from twofold.errors import MirrorFailed, MirrorRefused, TwofoldError
-from twofold.machine.actions import Action, label
+from twofold.machine.actions import NEEDS_MEMORY, Action, label
 from twofold.machine.events import (
     AsideFailed,
     CheckerTripped,
@@ -94,6 +96,8 @@ class ModuleDriver:
         self._journal = journal
         self._state_file = state_file
         self._on_report = on_report
+        self._remembered: tuple[object, ...] | None = statefile.remembered(view)
+        self._unwritten = ""  # why the view could not be remembered
         self._queue = Inbox(QUEUE_MAX)
         self._said: Report | None = None
         self._job: asyncio.Task[None] | None = None
@@ -190,8 +194,7 @@ class ModuleDriver:
     async def _decide(self, event: Event) -> Decision:
         before = self.view
         decision = step(absorb(before, event, self._clock.monotonic_s()), event)
-        if statefile.remembered(decision.view) != statefile.remembered(before):
-            await self._state_file.write(statefile.encode(decision.view, self._clock.wall_s()))
+        await self._remember(decision.view)
         self.view = decision.view
         self.found = self.found or isinstance(event, Found)
         if decision.loud:
@@ -202,6 +205,22 @@ class ModuleDriver:
             self._transitions.tell(decision.before, decision.view.state, decision.because)
         self._answer(event, decision)
         return decision
+
+    async def _remember(self, view: View) -> None:
+        """On disk when this returns, or `_unwritten` says why not; then the next tries again."""
+        wanted = statefile.remembered(view)
+        if wanted == self._remembered:
+            return
+        try:
+            await self._state_file.write(statefile.encode(view, self._clock.wall_s()))
+        except OSError as e:
+            if not self._unwritten:
+                self._unwritten = f"{self._state_file.path} cannot be written: {e.strerror or e}"
+                self._alarm(f"{self._unwritten}; this node can give the service away, not take it")
+            return
+        if self._unwritten:
+            self._alarm(f"{self._state_file.path} can be written again")
+        self._remembered, self._unwritten = wanted, ""
 
     def _write_down(self, event: Event, decision: Decision) -> None:
         severity = "alarm" if decision.rule.severity is Severity.ALARM else "info"
@@ -278,6 +297,8 @@ class ModuleDriver:
 
     async def _try(self, action: Action) -> tuple[str, str] | None:
         """None, or (reason, text) of the failure."""
+        if self._unwritten and isinstance(action, NEEDS_MEMORY):
+            return "io_error", self._unwritten
         theirs = self.view.peer.generation if self.view.peer else None
         try:
             await perform(self.parts, action, theirs, self._told)

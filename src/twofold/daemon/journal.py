@@ -4,7 +4,7 @@ Bounded in three ways: rows, age, and bytes of the file. Each entry has a stable
 (`twofold.wire.event_codes`), a severity and a sentence. Written by a thread of its own in batches,
 so that a slow disk never slows a decision. When the thread cannot follow, the oldest unwritten
 lines are dropped and the loss is noted. A journal that cannot be written is said once; nothing else
-fails because of it.
+fails because of it, and what waits to be written can be read all the same.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from twofold.adapters.journald import Journald, takes_our_stderr
 from twofold.errors import MachineError
@@ -124,6 +125,7 @@ class Journal:
             if not self._complained:
                 log.error("the journal %s cannot be written: %s", self._path, e)
             self._complained = True
+            self._waiting.extendleft(reversed(batch))  # for who reads, and for later
 
     def _insert(self, batch: Sequence[Entry]) -> None:
         with contextlib.closing(self._open()) as db, db:
@@ -184,12 +186,29 @@ class Journal:
         if decisions:
             where.append("decision = 1")
         try:
-            return await asyncio.to_thread(self._select, where, values, limit)
-        except sqlite3.Error as e:
-            raise MachineError(f"the journal {self._path} cannot be read: {e}") from None
+            rows = await asyncio.to_thread(self._select, where, values, limit)
+        except (sqlite3.Error, OSError) as e:
+            # A disk that is full, read-only or dead: what nobody could write is what is asked for.
+            waiting = list(self._waiting)
+            if not waiting:
+                raise MachineError(f"the journal {self._path} cannot be read: {e}") from None
+            rows = []
+        else:
+            waiting = list(self._waiting)
+        last = rows[-1]["id"] if rows else since
+        for each in waiting:
+            fits = module in (None, each.module) and severity in (None, each.severity)
+            if fits and (each.decision or not decisions) and each.at >= after_s:
+                last += 1
+                rows.append({"id": last, **asdict(each), "decision": int(each.decision)})
+        return rows[-limit:] if limit else []
 
     def _select(self, where: list[str], values: list[Any], limit: int) -> list[dict[str, Any]]:
-        with contextlib.closing(self._open()) as db:
+        try:
+            opened = self._open()
+        except (sqlite3.Error, OSError):  # it can be read all the same where nothing can be written
+            opened = sqlite3.connect(f"file:{quote(str(self._path))}?immutable=1", uri=True)
+        with contextlib.closing(opened) as db:
             rows = db.execute(
                 f"SELECT id, {_COLUMNS} FROM entries WHERE {' AND '.join(where)} "
                 "ORDER BY id DESC LIMIT ?",

@@ -104,6 +104,12 @@ Action = (
 )
 
 
+NEEDS_MEMORY = (BecomePrimary, ContinueAlone, ClaimEpoch)
+"""What is not carried out while the view cannot be written: an epoch that a crash makes a node
+forget would be used twice. All else lets go, follows or stays; that a dead disk must not prevent.
+"""
+
+
 def label(action: Action) -> str:
     """Short text for the journal and the tables: `become_primary(alone, epoch 4)`."""
     match action:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from twofold.daemon.app import cluster_files, with_new_certificate
+from twofold.daemon.cluster_files import cluster_files, with_new_certificate
 
 
 @pytest.mark.parametrize("also_cluster", [False, True])

@@ -254,3 +254,29 @@ async def test_of_the_heartbeats_that_wait_only_the_last_is_decided_on(tmp_path:
         assert bench.driver.view.peer == Report(state=State.STOP, epoch=4)
         await bench.at_rest(State.WAIT)
         assert "engine: become_secondary" not in bench.story, "it followed who served earlier"
+
+
+async def test_what_cannot_be_remembered_is_not_taken(tmp_path: Path) -> None:
+    """A dead disk: nobody serves in an epoch that a crash would make him forget."""
+    bench = Bench(tmp_path)
+    async with running(bench):
+        bench.file.path.with_suffix(".json.new").mkdir()
+        answer, _ = await bench.driver.ask(PrimAsked(), 0.5)
+        assert answer is not Answer.ACCEPT
+        assert "engine: become_primary" not in bench.story
+        assert "cannot be written" in str(bench.driver.view)
+        bench.file.path.with_suffix(".json.new").rmdir()
+        await bench.at_rest(State.WAIT)
+        assert (await bench.driver.ask(PrimAsked(), 5))[0] is Answer.ACCEPT
+        assert "engine: become_primary" in bench.story
+
+
+async def test_the_service_is_given_away_though_nothing_can_be_remembered(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    async with running(bench):
+        await bench.driver.ask(PrimAsked(), 5)
+        bench.story.clear()
+        bench.file.path.with_suffix(".json.new").mkdir()
+        assert (await bench.driver.ask(StopAsked(), 5))[0] is Answer.ACCEPT
+        await bench.at_rest(State.STOP)
+        assert bench.story == ["stop primary", "stop both", "release", "engine stops"]

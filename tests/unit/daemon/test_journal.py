@@ -101,3 +101,24 @@ async def test_the_systems_journal_gets_fields(tmp_path: Path) -> None:
     assert got.startswith(b"MESSAGE\n" + (16).to_bytes(8, "little") + b"files: two\nlines\n")
     assert b"\nPRIORITY=4\n" in got and b"\nTWOFOLD_EVENT=module.note\n" in got
     assert not Journald(tmp_path / "nothing").send({"MESSAGE": "x"})
+
+
+async def test_what_cannot_be_written_can_be_read_and_is_written_later(tmp_path: Path) -> None:
+    """Somebody asks why, while the disk is the reason."""
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    journal.write(entry(1))
+    await journal.read(None, 1)
+    path.rename(tmp_path / "aside")
+    path.mkdir()  # nobody, root neither, opens this as a database
+    journal.write(entry(2, decision=True))
+    journal.write(entry(3, of="other"))
+    rows = await journal.read("files", 10, decisions=True)
+    assert [r["sentence"] for r in rows] == ["sentence 2"]
+    path.rmdir()
+    (tmp_path / "aside").rename(path)
+    rows = await Journal(path).read(None, 10)
+    assert [r["sentence"] for r in rows] == ["sentence 1"]
+    journal.write(entry(4))
+    rows = await journal.read(None, 10)
+    assert [r["sentence"] for r in rows] == [f"sentence {n}" for n in (1, 2, 3, 4)]
