@@ -1,9 +1,10 @@
 """Two engines that lose each other again and again, from a seed, while files change.
 
 Each loses its process or its power, is stopped, or does not answer for a while; the other goes on,
-may fall itself, and what was away comes back. After each time both copies are compared whole, by a
-walk that knows nothing of what the engines believe. The engines make a checkpoint every few
-moments, so that little is in doubt and much is believed to be equal.
+may fall itself, and what was away comes back, now and then as it was at an earlier moment. After
+each time both copies are compared whole, by a walk that knows nothing of what the engines believe.
+The engines make one checkpoint after the other, so that little is in doubt and much is believed to
+be equal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.fs.load import RandomLoad
 
 MIB = 1 << 20
 BIG_MAX = 24 * MIB
-CHECKPOINT_EVERY_MS = 60
+CHECKPOINT_EVERY_MS = 0
 
 
 class SmallFiles(RandomLoad):
@@ -134,9 +135,9 @@ class Absences:
         self.rng = random.Random(seed)
         self.seed, self.home = seed, home
         self.links = self.rng.random() < 0.2
-        self.pair = Pair(
-            home / "pair", dirty_map=True, checkpoint_every_ms=CHECKPOINT_EVERY_MS, **options
-        )
+        self.snapshots = random.Random(f"{seed} snapshots").random() < 0.5
+        often = {"checkpoint_every_ms": CHECKPOINT_EVERY_MS}
+        self.pair = Pair(home / "pair", dirty_map=True, **(often | options))
         self.disks: dict[str, CutDisk] = {}
         self.parts = self.wholes = 0
         self.last: object = None
@@ -173,6 +174,18 @@ class Absences:
             self.disks[engine.name].unmount()
             self.disks[engine.name].mount()
 
+    def keep(self, engine: Engine) -> None:
+        """A snapshot of the node's machine, while it runs."""
+        self.told.append(f"snapshot of {engine.name}")
+        self.disks[engine.name].snapshot()
+
+    def bring_back(self, engine: Engine) -> None:
+        """Now and then, what was kept takes the place of what the node had."""
+        disk = self.disks[engine.name]
+        if disk.has_snapshot() and self.rng.random() < 0.4:
+            self.told.append(f"{engine.name} is brought back to its snapshot")
+            disk.bring_back()
+
     def away(self, engine: Engine) -> Callable[[], None]:
         """The second is away in one of the ways; the answer brings it back."""
         kind = self.rng.choice(["falls", "falls", "stops", "silent"])
@@ -188,6 +201,7 @@ class Absences:
             self.fall(engine)
 
         def back() -> None:
+            self.bring_back(engine)
             engine.start()
             engine.command("become_secondary", epoch=self.pair.epoch)
 
@@ -200,6 +214,10 @@ class Absences:
 
     def pause(self, longest_s: float) -> None:
         time.sleep(self.rng.random() * longest_s)
+
+    def settled(self) -> None:
+        """For as long as some checkpoints take, which are rarer where syncs are slow."""
+        time.sleep(0.5 + self.rng.random() * 1.5)
 
     @contextmanager
     def load(self) -> Generator[None]:
@@ -228,7 +246,10 @@ class Absences:
 
     def second_goes(self) -> None:
         with self.load():
-            self.pause(0.5)
+            self.settled()
+            if self.snapshots and self.rng.random() < 0.4:
+                self.keep(self.rng.choice([self.primary, self.second]))
+                self.pause(0.5)
             back = self.away(self.second)
             self.goes_on()
             self.pause(0.3)
@@ -257,7 +278,10 @@ class Absences:
 
     def primary_goes(self) -> None:
         with self.load():
-            self.pause(0.8)
+            self.settled()
+            if self.snapshots and self.rng.random() < 0.4:
+                self.keep(self.rng.choice([self.primary, self.second]))
+                self.pause(0.5)
             self.fall(self.primary)
         self.second.wait_status(link="down")
         self.primary, self.second = self.second, self.primary
@@ -270,6 +294,7 @@ class Absences:
             self.pause(0.4)
 
         def back() -> None:
+            self.bring_back(self.second)
             self.second.start()
             self.second.command("become_secondary", epoch=self.pair.epoch)
 
@@ -331,7 +356,13 @@ class Absences:
             self.last = last
             self.parts += last["only_doubt"]
             self.wholes += not last["only_doubt"]
-            self.told.append("a part" if last["only_doubt"] else "everything")
+            self.told.append("a part" if last["only_doubt"] else f"everything: {self.why()}")
+
+    def why(self) -> str:
+        """What was said last of resyncs and of maps that are not believed."""
+        said = ("does not fit", "is older than", "everything will be compared", "begins: ")
+        lines = self.primary.log().splitlines()
+        return "; ".join([line for line in lines if any(words in line for words in said)][-3:])
 
     def close(self) -> None:
         for engine in (self.pair.a, self.pair.b):

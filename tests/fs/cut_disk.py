@@ -65,6 +65,28 @@ class CutDisk:
             self.image.unlink()
             self.image = copy
 
+    def snapshot(self) -> None:
+        """All that is on it now, as a hypervisor would keep it; it may be in use."""
+        frozen = os.path.ismount(self.place)
+        if frozen:
+            subprocess.run(["fsfreeze", "--freeze", str(self.place)], check=True)
+        try:
+            kept = str(self.image.with_suffix(".kept"))
+            subprocess.run(["cp", "--sparse=always", str(self.image), kept], check=True)
+        finally:
+            if frozen:
+                subprocess.run(["fsfreeze", "--unfreeze", str(self.place)], check=True)
+
+    def has_snapshot(self) -> bool:
+        return self.image.with_suffix(".kept").exists()
+
+    def bring_back(self) -> None:
+        """To the moment of the snapshot. Nothing may use it."""
+        self.unmount()
+        kept = str(self.image.with_suffix(".kept"))
+        subprocess.run(["cp", "--sparse=always", kept, str(self.image)], check=True)
+        self.mount()
+
     def _loop(self) -> str:
         command = ["losetup", "-j", str(self.image)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout

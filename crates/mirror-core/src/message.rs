@@ -176,6 +176,11 @@ pub enum Operation<'a> {
     SyncTree {
         id: FileId,
     },
+    /// The primary's log of what it touches has this mark (`doubt`), and a record for whatever it
+    /// says before the next. It is on the secondary's disk before anything else is done there.
+    Mark {
+        mark: u64,
+    },
 
     /// The secondary's copy is not up to date from here to `ResyncEnd`; its table of
     /// numbers is empty.

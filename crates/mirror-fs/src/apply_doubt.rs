@@ -1,18 +1,30 @@
 //! The secondary's hands in a resync of what is in doubt: some names of a directory, and syncs of a
 //! whole tree.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
-use mirror_core::message::{FileKind, Operation, Report};
+use mirror_core::message::{Entry, FileKind, Operation, Report};
 use mirror_core::units::FileId;
 use rustix::fs::{Mode, OFlags};
 
 use crate::apply::Applier;
+use crate::apply_resync::alike;
 use crate::beside::Beside;
 use crate::calls;
 use crate::sys;
 use crate::tree::kind_of;
+
+pub(crate) enum Similar {
+    /// Nothing stands there.
+    None,
+    /// Something of the right kind that has no number yet.
+    New,
+    Known(FileId),
+    Other,
+}
 
 impl Applier {
     pub(crate) fn apply_doubt(&mut self, operation: Operation<'_>) -> io::Result<()> {
@@ -42,7 +54,7 @@ impl Applier {
         &mut self, directory: &OwnedFd, name: &[u8], id: FileId, kind: FileKind,
     ) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
+        let name = OsStr::from_bytes(name);
         let fd = match calls::openat(directory, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(rustix::io::Errno::NOENT) => return Ok(()),
@@ -54,6 +66,27 @@ impl Applier {
             self.learn(id, handle);
         }
         Ok(())
+    }
+
+    /// What stands at the name of an entry now.
+    pub(crate) fn number_of_similar(
+        &self, directory: &OwnedFd, entry: &Entry,
+    ) -> io::Result<Similar> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd =
+            match calls::openat(directory, OsStr::from_bytes(&entry.name), flags, Mode::empty()) {
+                Ok(fd) => fd,
+                Err(rustix::io::Errno::NOENT) => return Ok(Similar::None),
+                Err(e) => return Err(e.into()),
+            };
+        if let Some(number) = self.number_of(&sys::handle_of(fd.as_fd())?) {
+            return Ok(Similar::Known(number));
+        }
+        let stat = calls::fstat(&fd)?;
+        // What has other names may stand at one that is not looked at, and must not change there.
+        let alone = stat.st_nlink == 1 || entry.kind == FileKind::Directory;
+        let same = alike(fd.as_fd(), &stat, entry)? && (alone || !self.resync.partial);
+        Ok(if same { Similar::New } else { Similar::Other })
     }
 
     /// Everything applied to a tree so far goes to disk, the times that are remembered too.

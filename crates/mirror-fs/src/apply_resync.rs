@@ -17,6 +17,7 @@ use mirror_core::units::FileId;
 use rustix::fs::{self as rfs, Mode, OFlags};
 
 use crate::apply::Applier;
+use crate::apply_doubt::Similar;
 use crate::below::{
     apply_attributes, apply_times, apply_xattr, link_fd, make_node, read_target, rename,
     reopen_directory, unlink, write_fully,
@@ -24,7 +25,7 @@ use crate::below::{
 use crate::beside::Beside;
 use crate::calls;
 use crate::change::NewNode;
-use crate::sys;
+
 use crate::tree::{kind_of, mtime_of, size_of, ASIDE};
 use crate::xattrs;
 use crate::zone::{checksum_in, only_hole};
@@ -34,6 +35,8 @@ use crate::zone::{checksum_in, only_hole};
 pub struct Incoming {
     /// From the beginning of a resync to its end nothing is removed, only moved aside.
     pub running: bool,
+    /// It looks at a part: what is not listed here may be names of files that are.
+    pub partial: bool,
     listings: HashMap<FileId, Vec<Entry>>,
     /// Files that stand aside, by number: under which names. One may have other names elsewhere.
     aside: HashMap<FileId, Vec<Vec<u8>>>,
@@ -175,22 +178,6 @@ impl Applier {
         };
         !self.known.contains_key(&entry.id)
             || self.path_fd(entry.id).and_then(same).unwrap_or(false)
-    }
-
-    /// What stands at the name of an entry now.
-    fn number_of_similar(&self, directory: &OwnedFd, entry: &Entry) -> io::Result<Similar> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = match calls::openat(directory, os(&entry.name), flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(rustix::io::Errno::NOENT) => return Ok(Similar::None),
-            Err(e) => return Err(e.into()),
-        };
-        if let Some(number) = self.number_of(&sys::handle_of(fd.as_fd())?) {
-            return Ok(Similar::Known(number));
-        }
-        let stat = calls::fstat(&fd)?;
-        let same = alike(fd.as_fd(), &stat, entry)?;
-        Ok(if same { Similar::New } else { Similar::Other })
     }
 
     fn make_placeholder(&mut self, directory: &OwnedFd, entry: &Entry) -> io::Result<()> {
@@ -345,16 +332,7 @@ impl Applier {
     }
 }
 
-enum Similar {
-    /// Nothing stands there.
-    None,
-    /// Something of the right kind that has no number yet.
-    New,
-    Known(FileId),
-    Other,
-}
-
-fn alike(path: BorrowedFd<'_>, stat: &rfs::Stat, entry: &Entry) -> io::Result<bool> {
+pub(crate) fn alike(path: BorrowedFd<'_>, stat: &rfs::Stat, entry: &Entry) -> io::Result<bool> {
     Ok(kind_of(stat.st_mode) == entry.kind
         && read_target(path, entry.kind)? == entry.target
         && (!is_device(entry.kind) || stat.st_rdev == entry.rdev))

@@ -132,6 +132,10 @@ pub fn attach(
             *engine.source.lock() = Some(source.clone());
         }
         engine.outbox.attach(conn.clone(), session);
+        if let Err(text) = engine.mark_session() {
+            engine.note_failed("io_error", &text);
+            engine.outbox.lost();
+        }
         if opens_later {
             let waiting = engine.clone();
             let marked = move || spawn("opening", move || open_marked(&waiting, session));

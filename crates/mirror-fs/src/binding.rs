@@ -37,6 +37,16 @@ fn settle(mode: &Mode, inode: &Inode, mark: &mut Mark) {
 }
 
 impl Engine {
+    /// In a resync of what is in doubt: the names of files change. `new`: they are told by that.
+    pub(crate) fn links_move(&self, mode: &Mode, files: &[Option<&Inode>], new: bool) {
+        if !mode.partial {
+            return;
+        }
+        if let Some(source) = &*self.source.lock() {
+            files.iter().flatten().for_each(|inode| source.links.moved(inode.id, new));
+        }
+    }
+
     /// Makes the secondary know the file by its number. False: it cannot.
     pub(crate) fn bind(&self, mode: &Mode, tree: &Tree, inode: &Inode) -> bool {
         self.try_bind(mode, tree, inode) == Bound::Yes

@@ -9,18 +9,19 @@
 //! be believed after a crash.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mirror_core::doubt::{
-    decode_log, encode_batch, Batch, Doubt, Identity, Touched, ACTIVE_MAX, CHUNK_BYTES, PAGE_BYTES,
-};
+use mirror_core::doubt::{decode_log, Batch, Doubt, Identity, Mark, ACTIVE_MAX, CHUNK_BYTES};
+use mirror_core::message::Operation;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::calls;
+use crate::dirty_log::Log;
 use crate::effect::{self, Effect};
-use crate::engine::write_durably;
+use crate::engine::fresh_number;
+use crate::heard::HeardMark;
+use crate::outbox::Outbox;
 
 /// A log shorter than this is not written anew.
 const SMALL_BYTES: u64 = 4 * CHUNK_BYTES as u64;
@@ -34,6 +35,7 @@ pub struct DirtyMap {
     held: AtomicBool,
     state: Mutex<State>,
     written: Condvar,
+    pub heard: HeardMark,
 }
 
 struct State {
@@ -67,13 +69,6 @@ fn remove(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-struct Log {
-    file: File,
-    batches: u64,
-    end: u64,
-    length: u64,
-}
-
 impl DirtyMap {
     /// Reads the log; one that cannot be believed counts as none.
     /// `used`: false: there is none, and one from an earlier run is not to be believed later.
@@ -81,6 +76,7 @@ impl DirtyMap {
         if !used {
             remove(&path).map_err(|e| format!("{} cannot be removed: {e}", path.display()))?;
         }
+        let heard = HeardMark::open(path.with_extension("heard"), used)?;
         let read = effect::at(Effect::StateRead).map_err(io::Error::from);
         let doubt = match read.and_then(|()| std::fs::read(&path)) {
             Ok(bytes) => match decode_log(&bytes) {
@@ -107,6 +103,7 @@ impl DirtyMap {
             held: AtomicBool::new(false),
             state: Mutex::new(state),
             written: Condvar::new(),
+            heard,
         })
     }
 
@@ -145,8 +142,11 @@ impl DirtyMap {
         Some(change(&mut self.state.lock().doubt))
     }
 
-    /// Touches something; when this returns, that stands on disk.
-    pub fn admit(&self, touch: impl FnOnce(&mut Doubt) -> Option<Batch>) -> io::Result<()> {
+    /// Touches something; when this returns, that stands on disk, and the other node is told a mark
+    /// of it.
+    pub fn admit(
+        &self, outbox: &Outbox, touch: impl FnOnce(&mut Doubt) -> Option<Batch>,
+    ) -> io::Result<()> {
         if !self.noting.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl DirtyMap {
             self.wait_while_writing(&mut state);
             return self.drop_log(&mut state);
         }
-        self.settle(&mut state, batch)
+        self.settle(&mut state, batch, outbox)
     }
 
     /// A new epoch begins; no change may be half done. None: nothing is noted.
@@ -188,7 +188,9 @@ impl DirtyMap {
         }
     }
 
-    fn settle(&self, state: &mut MutexGuard<'_, State>, batch: Batch) -> io::Result<()> {
+    fn settle(
+        &self, state: &mut MutexGuard<'_, State>, batch: Batch, outbox: &Outbox,
+    ) -> io::Result<()> {
         let incarnation = state.incarnation;
         loop {
             if state.stuck {
@@ -202,48 +204,59 @@ impl DirtyMap {
                 self.written.wait(state);
                 continue;
             }
-            let (number, records) = state.doubt.take_batch();
-            if !state.on_disk {
-                state.doubt.batch_written(number);
-                return Ok(());
-            }
-            state.writing = true;
-            let base = state.doubt.base;
-            let mut log = state.log.take();
-            let written = MutexGuard::unlocked(state, || self.append(&mut log, base, &records));
-            state.log = log;
-            state.writing = false;
-            self.written.notify_all();
-            match written {
-                Ok(()) => state.doubt.batch_written(number),
-                Err(error) => {
-                    tracing::error!("{} cannot be written: {error}", self.path.display());
-                    self.drop_log(state)?;
+            let heard = state.on_disk && !outbox.is_detached();
+            let mark = heard.then(|| Self::new_mark(state));
+            self.write_batch(state, || {
+                if let Some(mark) = mark {
+                    outbox.put(&Operation::Mark { mark }, None);
                 }
-            }
+            })?;
         }
     }
 
-    fn append(&self, log: &mut Option<Log>, base: u64, records: &[Touched]) -> io::Result<()> {
-        // After a start the log is written anew before it is used (`begin`).
-        let log = log.as_mut().ok_or_else(|| io::Error::other("the log is not open"))?;
-        let pages = encode_batch(base, log.batches, records);
-        let needed = log.end + (pages.len() + 2 * PAGE_BYTES) as u64;
-        if needed > log.length {
-            let more = (needed - log.length).div_ceil(CHUNK_BYTES as u64) * CHUNK_BYTES as u64;
-            log.file.seek(SeekFrom::Start(log.length))?;
-            calls::write_all(Effect::MapWrite, &mut log.file, &vec![0; more as usize])?;
-            effect::at(Effect::MapSync)?;
-            log.file.sync_all()?;
-            log.length += more;
+    fn new_mark(state: &mut State) -> Mark {
+        let mark = fresh_number();
+        state.doubt.mark(mark);
+        mark
+    }
+
+    /// Writes what is queued; `tell` is called when it stands on disk and before anyone who waited
+    /// for it goes on.
+    fn write_batch(
+        &self, state: &mut MutexGuard<'_, State>, tell: impl FnOnce(),
+    ) -> io::Result<()> {
+        let (number, records) = state.doubt.take_batch();
+        let (base, on_disk) = (state.doubt.base, state.on_disk);
+        state.writing = true;
+        let mut log = state.log.take();
+        let written = MutexGuard::unlocked(state, || {
+            if on_disk {
+                let log = log.as_mut().ok_or_else(|| io::Error::other("the log is not open"))?;
+                log.append(base, &records)?;
+            }
+            tell();
+            Ok::<(), io::Error>(())
+        });
+        state.log = log;
+        state.writing = false;
+        self.written.notify_all();
+        match written {
+            Ok(()) => state.doubt.batch_written(number),
+            Err(error) => {
+                tracing::error!("{} cannot be written: {error}", self.path.display());
+                self.drop_log(state)?;
+            }
         }
-        log.file.seek(SeekFrom::Start(log.end))?;
-        calls::write_all(Effect::MapWrite, &mut log.file, &pages)?;
-        effect::at(Effect::MapSync)?;
-        log.file.sync_data()?;
-        log.end += pages.len() as u64;
-        log.batches += 1;
         Ok(())
+    }
+
+    /// Tells the other node a mark that stands for all that was noted so far.
+    pub fn tell_mark(&self, tell: impl FnOnce(Mark)) -> io::Result<Mark> {
+        let mut state = self.state.lock();
+        self.wait_while_writing(&mut state);
+        let mark = Self::new_mark(&mut state);
+        self.write_batch(&mut state, || tell(mark))?;
+        Ok(mark)
     }
 
     /// Nothing is covered any more, durably.
@@ -277,15 +290,16 @@ impl DirtyMap {
         self.noting.store(true, Ordering::Release);
         state.doubt = Doubt::empty(base);
         state.incarnation += 1;
-        self.rewrite(&mut state)
+        self.rewrite(&mut state, None)
     }
 
     /// What is in the set now, all that was touched since a moment and more, is all that may differ
     /// from this generation.
-    pub fn rebase(&self, since: Since, base: u64) -> io::Result<()> {
+    pub fn rebase(&self, since: Since, base: u64, outbox: &Outbox) -> io::Result<()> {
         if !self.used {
             return Ok(());
         }
+        self.heard.forget()?;
         let mut state = self.state.lock();
         self.wait_while_writing(&mut state);
         self.hold(false);
@@ -293,7 +307,7 @@ impl DirtyMap {
             return Ok(());
         }
         state.doubt.base = base;
-        self.rewrite(&mut state)
+        self.rewrite(&mut state, Some(outbox))
     }
 
     /// Makes the log fit to be appended to, after a start.
@@ -301,33 +315,43 @@ impl DirtyMap {
         let mut state = self.state.lock();
         self.wait_while_writing(&mut state);
         match state.on_disk && state.log.is_none() {
-            true => self.rewrite(&mut state),
+            true => self.rewrite(&mut state, None),
             false => Ok(()),
         }
     }
 
-    /// Everything before this checkpoint is on both disks.
-    pub fn confirm(&self, checkpoint: Since, base: u64) -> io::Result<()> {
+    /// Everything before this checkpoint is on both disks, and the other node has heard its mark.
+    pub fn confirm(
+        &self, checkpoint: Since, mark: Mark, base: u64, outbox: &Outbox,
+    ) -> io::Result<()> {
+        self.heard.forget()?;
         let mut state = self.state.lock();
         self.wait_while_writing(&mut state);
         if checkpoint.incarnation != state.incarnation {
             return Ok(());
         }
         state.doubt.confirm(checkpoint.epoch);
+        state.doubt.drop_marks_before(mark);
         let long = state.log.as_ref().is_none_or(|log| {
             let after = (state.doubt.records_after_rewrite() * 64 * 2) as u64;
             log.end > SMALL_BYTES && log.end > 2 * after
         });
         let long = long || state.doubt.stale_zones() > 2 * ACTIVE_MAX;
+        let long = long || state.doubt.has_idle_cover();
         if state.doubt.base == base && state.on_disk && !long {
             return Ok(());
         }
         state.doubt.base = base;
-        self.rewrite(&mut state)
+        self.rewrite(&mut state, Some(outbox))
     }
 
     /// Writes the log anew from what is in memory. Whoever admits meanwhile waits.
-    fn rewrite(&self, state: &mut MutexGuard<'_, State>) -> io::Result<()> {
+    fn rewrite(
+        &self, state: &mut MutexGuard<'_, State>, outbox: Option<&Outbox>,
+    ) -> io::Result<()> {
+        // Others may wait for what was queued, which goes to disk by this.
+        let outbox = outbox.filter(|outbox| !outbox.is_detached());
+        let mark = outbox.map(|outbox| (outbox, Self::new_mark(state)));
         let (batch, records) = state.doubt.rewrite();
         let base = state.doubt.base;
         if base == 0 {
@@ -337,13 +361,11 @@ impl DirtyMap {
         state.writing = true;
         state.log = None;
         let written: io::Result<Log> = MutexGuard::unlocked(state, || {
-            let mut bytes = encode_batch(base, 0, &records);
-            let end = bytes.len();
-            bytes.resize((end + 2 * PAGE_BYTES).div_ceil(CHUNK_BYTES) * CHUNK_BYTES, 0);
-            write_durably(&self.path, &bytes)?;
-            effect::at(Effect::MapWrite)?;
-            let file = File::options().write(true).open(&self.path)?;
-            Ok(Log { file, batches: 1, end: end as u64, length: bytes.len() as u64 })
+            let log = Log::begin(&self.path, base, &records)?;
+            if let Some((outbox, mark)) = mark {
+                outbox.put(&Operation::Mark { mark }, None);
+            }
+            Ok(log)
         });
         state.writing = false;
         match written {

@@ -9,14 +9,16 @@
 use std::io;
 use std::time::Duration;
 
-use mirror_core::doubt::{decode_list, encode_list, Item, LIST_MAX_BYTES};
-use mirror_core::message::{Hello, Welcome};
+use mirror_core::doubt::{are_linked, decode_list, encode_list, Item, List, LIST_MAX_BYTES};
+use mirror_core::generation::Relation;
+use mirror_core::message::{Hello, Operation, Welcome};
 use mirror_core::wire::{self, WireError};
 
 use crate::conn::{Conn, Receiver};
-use crate::doubt_told::{told, ITEMS_MAX};
+use crate::doubt_told::told;
 use crate::engine::Engine;
 use crate::primary::{compared, refused};
+use crate::resync_doubt::try_plan;
 
 /// As the secondary: what is in doubt here. Empty means everything.
 pub(crate) fn doubt_list(engine: &Engine) -> Vec<u8> {
@@ -26,7 +28,8 @@ pub(crate) fn doubt_list(engine: &Engine) -> Vec<u8> {
     }
     let list = told(engine).map(|told| {
         let items: Vec<Item> = told.into_iter().map(|doubtful| doubtful.item).collect();
-        encode_list(base, &items)
+        let told = engine.dirty.see(|doubt| doubt.marks().collect());
+        encode_list(&List { base, heard: engine.dirty.heard.mark(), told, items })
     });
     match list {
         Ok(Some(list)) => return list,
@@ -87,35 +90,75 @@ impl Agreed {
     }
 }
 
+/// How the two sets stand to each other.
+enum Sets {
+    Agreed(Agreed),
+    /// One of them is older than the other node's copy.
+    Apart,
+    /// Everything is in doubt.
+    Unknown,
+}
+
 /// What to answer, and what is agreed on; it may be so no more when the session begins.
 pub(crate) fn judge(
     engine: &Engine, hello: &Hello, list: &[u8],
 ) -> Result<(Welcome, Option<Agreed>), String> {
-    let mut verdict = compared(engine, hello);
-    let agreed = agreed(engine, hello, list);
-    match &mut verdict {
-        Welcome::Resync { doubt, .. } => *doubt = agreed.is_some(),
-        // Its own set ends when it hears this; what was in that must not be missing from mine.
-        Welcome::InSync { .. } if !agreed.as_ref().is_some_and(Agreed::is_certain) => {
-            engine.doubt_everything("the first checkpoint of the session is not made yet")?;
+    let verdict = compared(engine, hello);
+    match verdict {
+        Welcome::Resync { session, reason, epoch, relation, .. } => {
+            let agreed = match sets(engine, hello, list) {
+                Sets::Agreed(agreed) => fitting(engine, agreed),
+                Sets::Apart | Sets::Unknown => None,
+            };
+            let doubt = agreed.is_some();
+            Ok((Welcome::Resync { session, reason, epoch, relation, doubt }, agreed))
         }
-        _ => {}
+        Welcome::InSync { session, generation, epoch } => match sets(engine, hello, list) {
+            Sets::Apart => {
+                let reason = "one of the copies was brought back to an earlier moment".into();
+                let relation = Relation::Equal;
+                Ok((Welcome::Resync { session, reason, epoch, relation, doubt: false }, None))
+            }
+            Sets::Agreed(agreed) if agreed.is_certain() => Ok((verdict, Some(agreed))),
+            // Its own set ends in this session; what was in that must not be missing from mine.
+            Sets::Agreed(_) | Sets::Unknown => {
+                engine.doubt_everything("the first checkpoint of the session is not made yet")?;
+                Ok((Welcome::InSync { session, generation, epoch }, None))
+            }
+        },
+        verdict => Ok((verdict, None)),
     }
-    Ok((verdict, agreed))
 }
 
-/// What the peer has in doubt, if its set and this node's belong to the same base; else everything
-/// is.
-fn agreed(engine: &Engine, hello: &Hello, list: &[u8]) -> Option<Agreed> {
+fn fitting(engine: &Engine, agreed: Agreed) -> Option<Agreed> {
+    match try_plan(engine, &agreed) {
+        Ok(()) => Some(agreed),
+        Err(error) => {
+            tracing::info!("what is in doubt does not fit together: {error}");
+            None
+        }
+    }
+}
+
+/// What the peer has in doubt, if its set and this node's belong to the same base and each is as
+/// young as the other node's copy.
+fn sets(engine: &Engine, hello: &Hello, list: &[u8]) -> Sets {
     let base = engine.dirty.base();
-    let (theirs, items) = decode_list(list).ok()?;
+    let Ok(list) = decode_list(list) else { return Sets::Unknown };
     let same = base != 0
         && !engine.asked.is_wanted()
         && base == engine.generation().base
-        && base == theirs
+        && base == list.base
         && base == hello.generation.base;
-    let things = engine.dirty.see(|doubt| doubt.things());
-    (same && items.len() + things <= ITEMS_MAX).then_some(Agreed { base, theirs: items })
+    if !same {
+        return Sets::Unknown;
+    }
+    let told = engine.dirty.see(|doubt| doubt.marks().collect::<Vec<_>>());
+    if !are_linked((engine.dirty.heard.mark(), &told), (list.heard, &list.told)) {
+        tracing::info!("the map of one of the nodes is older than the other's copy");
+        return Sets::Apart;
+    }
+    Sets::Agreed(Agreed { base, theirs: list.items })
 }
 
 impl Engine {
@@ -140,6 +183,29 @@ impl Engine {
             return Ok(());
         }
         self.doubt_everything("the first checkpoint of the session is not made yet")
+    }
+
+    /// As primary, a session has begun: what this node notes from now on has a mark.
+    pub(crate) fn mark_session(&self) -> Result<(), String> {
+        if !self.dirty.is_used() {
+            return Ok(());
+        }
+        let tell = |mark| self.outbox.put(&Operation::Mark { mark }, None);
+        let told = self.dirty.tell_mark(tell);
+        told.map(drop).map_err(|e| format!("the dirty map cannot be written: {e}"))
+    }
+
+    /// As secondary: what comes after this is in the primary's set. `in_step`: it is the first in a
+    /// session of equals.
+    pub(crate) fn hear_mark(&self, mark: u64, in_step: &mut bool) -> io::Result<()> {
+        if !self.dirty.is_used() {
+            return Ok(());
+        }
+        self.dirty.heard.hear(mark)?;
+        match std::mem::take(in_step) {
+            true => self.begin_as_copy().map_err(io::Error::other),
+            false => Ok(()),
+        }
     }
 
     /// As secondary: this copy is that of its generation, and of nothing else.

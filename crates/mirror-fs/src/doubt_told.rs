@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use mirror_core::doubt::{Identity, Item, Name, What};
+use mirror_core::message::FileKind;
+use mirror_core::units::FileId;
 use rustix::fs::{Mode, OFlags};
 
 use crate::apply_resync::names_of;
@@ -171,4 +173,12 @@ fn place_of(
         }
     }
     Ok(None)
+}
+
+/// What stood at a name, if it still is somewhere: its number and kind. Only where it would cost
+/// something to make it anew.
+pub(crate) fn lives(tree: &Tree, before: &Identity) -> io::Result<Option<(FileId, FileKind)>> {
+    let Some(inode) = tree.enter_handle(&Handle::from_identity(before))? else { return Ok(None) };
+    let dear = matches!(inode.kind, FileKind::Regular | FileKind::Directory);
+    Ok(dear.then_some((inode.id, inode.kind)))
 }

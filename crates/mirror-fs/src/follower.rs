@@ -49,6 +49,8 @@ struct Session {
     reported: Arc<AtomicU64>,
     /// A resync of this session has not ended.
     resyncing: bool,
+    /// It began with equal copies, and this node's own set is still that of before.
+    in_step: bool,
 }
 
 /// How a link that was up has ended.
@@ -258,9 +260,8 @@ fn accept(
         Welcome::Resume { .. } => "resumed",
         Welcome::InSync { session: number, epoch, .. } => {
             follow(epoch, true)?;
-            engine.begin_as_copy()?;
             *applier = Some(Applier::new(engine)?);
-            *session = Session { number, ..Session::default() };
+            *session = Session { number, in_step: true, ..Session::default() };
             "in sync"
         }
         Welcome::Resync { session: number, epoch, reason, doubt, .. } => {
@@ -274,7 +275,7 @@ fn accept(
             let mut fresh = Applier::new(engine)?;
             fresh.kept = kept;
             fresh.kept_told = Some(engine.kept.clone());
-            fresh.resync.running = true;
+            (fresh.resync.running, fresh.resync.partial) = (true, doubt);
             *applier = Some(fresh);
             *session = Session { number, resyncing: true, ..Session::default() };
             engine.resyncs.fetch_add(1, Ordering::Relaxed);
@@ -365,6 +366,7 @@ fn perform(
             tracing::info!("the resync has ended: this copy is up to date");
             Ok(())
         }
+        Operation::Mark { mark } => engine.hear_mark(mark, &mut session.in_step),
         Operation::HandOver { epoch } => {
             applier.settle_times();
             engine.record(|g| g.epoch = g.epoch.max(epoch)).map_err(io::Error::other)

@@ -202,6 +202,7 @@ impl Engine {
             target,
         };
         self.outbox.put(&Operation::Place { parent: parent.id, entry, parent_mtime }, None);
+        self.links_move(mode, &[Some(inode)], stat.st_nlink > 1);
         inode.doubt_session.store(mode.session, Ordering::Release);
         inode.bound_session.store(mode.session, Ordering::Release);
         self.resync_later(tree, inode);
@@ -285,6 +286,7 @@ impl Engine {
         // The new name first: there is always one by which the file can be told of.
         moved.arrive(new.id, new_name);
         moved.leave(old.id, name);
+        self.links_move(mode, &[Some(&moved), there], false);
         let exchanged = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE != 0);
         if let Some((inode, _)) = exchanged {
             inode.arrive(old.id, name);

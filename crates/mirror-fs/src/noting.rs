@@ -4,13 +4,24 @@
 //! Whoever adds a change of contents, attributes or names on the primary notes it before it is done
 //! here; a name covers what is made under it.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 
 use mirror_core::doubt::{Doubt, Identity, Name};
+use mirror_core::message::FileKind;
+use rustix::fs::AtFlags;
 
+use crate::apply_resync::names_of;
+use crate::below::reopen_directory;
+use crate::calls;
 use crate::engine::Engine;
-use crate::tree::{Inode, Tree};
+use crate::tree::{kind_of, Inode, Tree};
 
+/// A directory is admitted whole when it and what is in it are no larger.
+const LISTING_MAX_BYTES: u64 = 256 << 10;
+const CONTENTS_MAX_BYTES: u64 = 256 << 20;
 /// Names of one file that are remembered with it.
 const PLACES_MAX: usize = 4;
 
@@ -32,6 +43,24 @@ fn places(tree: &Tree, inode: &Inode) -> Vec<(Identity, Name)> {
     known.take(PLACES_MAX).collect()
 }
 
+/// Few enough files, with little enough in them, and no directories.
+fn is_small(tree: &Tree, directory: &Inode) -> io::Result<bool> {
+    let path = tree.path_fd(directory)?;
+    if calls::fstat(&path)?.st_size as u64 > LISTING_MAX_BYTES {
+        return Ok(false);
+    }
+    let mut bytes = 0;
+    let listed = reopen_directory(path.as_fd())?;
+    for name in names_of(&listed)? {
+        let stat = calls::statat(&listed, OsStr::from_bytes(&name), AtFlags::SYMLINK_NOFOLLOW)?;
+        bytes += stat.st_blocks as u64 * 512;
+        if bytes > CONTENTS_MAX_BYTES || kind_of(stat.st_mode) == FileKind::Directory {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl Engine {
     fn noted(&self, noted: io::Result<()>) -> io::Result<()> {
         noted.map_err(|error| {
@@ -46,19 +75,21 @@ impl Engine {
     ) -> io::Result<()> {
         let id = identity(tree, inode);
         let admit = |d: &mut Doubt| d.touch_bytes(id, offset, length, || places(tree, inode));
-        self.noted(self.dirty.admit(admit))
+        self.noted(self.dirty.admit(&self.outbox, admit))
     }
 
     /// Everything of a file from this byte on.
     pub(crate) fn note_from(&self, tree: &Tree, inode: &Inode, offset: u64) -> io::Result<()> {
         let id = identity(tree, inode);
         let admit = |d: &mut Doubt| d.touch_from(id, offset, || places(tree, inode));
-        self.noted(self.dirty.admit(admit))
+        self.noted(self.dirty.admit(&self.outbox, admit))
     }
 
     pub(crate) fn note_attributes(&self, tree: &Tree, inode: &Inode) -> io::Result<()> {
         let id = identity(tree, inode);
-        self.noted(self.dirty.admit(|d| d.touch_attributes(id, || places(tree, inode))))
+        self.noted(
+            self.dirty.admit(&self.outbox, |d| d.touch_attributes(id, || places(tree, inode))),
+        )
     }
 
     /// `before`: what stands at the name and may live on without it.
@@ -67,7 +98,30 @@ impl Engine {
     ) -> io::Result<()> {
         let directory = identity(tree, parent);
         let before = before.map(|inode| identity(tree, inode));
-        self.noted(self.dirty.admit(|d| d.touch_name(directory, name, before)))
+        let cover = self.dirty.with(|doubt| doubt.wants_cover(&directory)).flatten();
+        let cover = cover.and_then(|since| Some((self.coverable(tree, parent)?, since)));
+        self.noted(self.dirty.admit(&self.outbox, |doubt| {
+            if let Some((place, since)) = cover {
+                doubt.cover(directory, place, since);
+            }
+            doubt.touch_name(directory, name, before)
+        }))
+    }
+
+    /// Where a directory stands of which all may be looked at after a crash.
+    fn coverable(&self, tree: &Tree, directory: &Inode) -> Option<(Identity, Name)> {
+        let place = directory.places.lock().first().cloned();
+        let found = place.and_then(|place| {
+            let parent = tree.inode(place.parent.inode()).ok()?;
+            let stands = tree.leads(&parent, &place.name, directory);
+            (stands && is_small(tree, directory).unwrap_or(false))
+                .then(|| (identity(tree, &parent), place.name))
+        });
+        if found.is_none() {
+            let id = identity(tree, directory);
+            self.dirty.with(|doubt| doubt.refuse_cover(&id));
+        }
+        found
     }
 
     /// `replaced`: what stands at the new name.

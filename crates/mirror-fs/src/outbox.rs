@@ -271,6 +271,11 @@ impl Outbox {
         matches!(&self.sending.lock().phase, Phase::Attached(now) if !Arc::ptr_eq(now, conn))
     }
 
+    /// Nobody hears what is put.
+    pub fn is_detached(&self) -> bool {
+        matches!(self.sending.lock().phase, Phase::Detached)
+    }
+
     pub fn is_lost(&self) -> bool {
         matches!(self.sending.lock().phase, Phase::Lost)
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mirror_core::message::{FileKind, Operation};
+use mirror_core::units::FileId;
 
 use crate::answer::Reply;
 use crate::engine::Engine;
@@ -218,6 +219,25 @@ impl Run<'_> {
         memory.doubtful(inode.id, inode.handle.generation(), size)
     }
 
+    fn all_links_told(&self) -> Result<(), Over> {
+        let names = |id: FileId| {
+            let tree = &self.engine.trees[usize::from(id.tree())];
+            let inode = tree.inode(id.inode());
+            inode.and_then(|inode| tree.stat(&inode)).map_or(0, |stat| stat.st_nlink)
+        };
+        let Some(id) = self.source.links.split(names) else { return Ok(()) };
+        Err(self.begin_again(&format!("not all names of file {id:?} are known")))
+    }
+
+    /// With a comparison of everything.
+    pub(crate) fn begin_again(&self, why: &str) -> Over {
+        if let Err(error) = self.engine.dirty.distrust(why) {
+            return self.failed(&format!("the dirty map cannot be removed: {error}"));
+        }
+        self.engine.outbox.lost();
+        Over
+    }
+
     /// Everything has been compared: the secondary's copy is whole once it has heard that.
     fn end(&self) -> Result<bool, Over> {
         let since = self.engine.dirty.now();
@@ -237,6 +257,7 @@ impl Run<'_> {
             if !self.source.queue.lock().is_drained() {
                 return Ok(false);
             }
+            self.all_links_told()?;
             // From the moment it adopts this generation the secondary may take over: so this node
             // must not believe, after a crash, that only it can have the newest data.
             self.engine.record(|g| g.sole = false).map_err(|text| self.failed(&text))?;
@@ -263,7 +284,8 @@ impl Run<'_> {
         self.current(&mode)?;
         self.engine.record(|g| *g = g.shared()).map_err(|text| self.failed(&text))?;
         let base = self.engine.generation().base;
-        self.engine.dirty.rebase(since, base).map_err(|e| self.failed(&e.to_string()))?;
+        let rebased = self.engine.dirty.rebase(since, base, &self.engine.outbox);
+        rebased.map_err(|e| self.failed(&e.to_string()))?;
         for tree in &self.engine.trees {
             tree.set_keep_all(false);
         }

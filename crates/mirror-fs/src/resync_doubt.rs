@@ -12,7 +12,8 @@
 //! What stands at a name in doubt may be another file over there: its contents are compared, and
 //! those of everything below, however it came to stand there.
 //!
-//! Whatever does not fit together is no reason to guess: then everything is compared.
+//! Whatever does not fit together is no reason to guess: then everything is compared. That is tried
+//! before the secondary is welcomed, and again when the session has begun.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -27,13 +28,13 @@ use rustix::fs::Stat;
 
 use crate::below::read_target;
 use crate::doubt_link::Agreed;
-use crate::doubt_told::{at, joined, told, Paths, ITEMS_MAX};
+use crate::doubt_told::{at, joined, lives, told, Paths, ITEMS_MAX};
+use crate::engine::Engine;
 use crate::mode::Mode;
 use crate::noting::identity;
 use crate::progress::Progress;
 use crate::resync::{Over, Run};
 use crate::source::{bytes_of, Ranges};
-use crate::sys::Handle;
 use crate::tree::{Inode, Tree};
 use crate::zone::metadata_of;
 
@@ -48,14 +49,21 @@ struct Standing {
 }
 
 struct Plan<'r, 'e> {
-    run: &'r Run<'e>,
-    mode: &'r Mode,
+    engine: &'r Engine,
+    /// None: it is only tried, and nothing is told.
+    telling: Option<(&'r Run<'e>, &'r Mode)>,
     /// Every name in doubt; what is below one is looked at whole.
     in_doubt: BTreeSet<Path>,
     directories: HashMap<Path, Arc<Inode>>,
     /// Files in doubt by a name that is not.
     certain: HashMap<FileId, Path>,
     paths: Paths,
+}
+
+/// What a plan says to the secondary.
+struct Telling<'r, 'e> {
+    run: &'r Run<'e>,
+    mode: &'r Mode,
 }
 
 fn wrong(text: &str) -> io::Error {
@@ -80,36 +88,40 @@ impl Run<'_> {
             }
             Err(error) => {
                 drop(mode);
-                let why = format!("what is in doubt does not fit together: {error}");
-                if let Err(error) = self.engine.dirty.distrust(&why) {
-                    return Err(self.failed(&format!("the dirty map cannot be removed: {error}")));
-                }
-                self.engine.outbox.lost();
-                Err(Over)
+                Err(self.begin_again(&format!("what is in doubt does not fit together: {error}")))
             }
         }
-    }
-
-    fn certain<'p>(
-        &self, paths: impl Iterator<Item = &'p Path>,
-    ) -> io::Result<HashMap<FileId, Path>> {
-        let mut certain = HashMap::new();
-        for (index, path) in paths {
-            let Some(tree) = self.engine.trees.get(usize::from(*index)) else { continue };
-            if let Some(handle) = at(tree, path)? {
-                if let Some(inode) = tree.enter_handle(&handle)? {
-                    certain.insert(inode.id, (*index, path.clone()));
-                }
-            }
-        }
-        Ok(certain)
     }
 
     fn plan(&self, mode: &Mode) -> io::Result<()> {
         let _ = self.source.planned_at.set(self.engine.dirty.now());
-        let Some(Agreed { base, theirs }) = &self.source.agreed else {
+        let Some(agreed) = &self.source.agreed else {
             return Err(wrong("nothing was agreed on"));
         };
+        Plan::new(self.engine, Some((self, mode))).make(agreed)
+    }
+}
+
+/// Before it is agreed on: would everything fit together if it began now?
+pub(crate) fn try_plan(engine: &Engine, agreed: &Agreed) -> io::Result<()> {
+    // Nothing changes meanwhile.
+    let _mode = engine.mode.write();
+    Plan::new(engine, None).make(agreed)
+}
+
+impl<'r, 'e> Plan<'r, 'e> {
+    fn new(engine: &'r Engine, telling: Option<(&'r Run<'e>, &'r Mode)>) -> Plan<'r, 'e> {
+        Plan {
+            engine,
+            telling,
+            in_doubt: BTreeSet::new(),
+            directories: HashMap::new(),
+            certain: HashMap::new(),
+            paths: Paths::default(),
+        }
+    }
+
+    fn make(&mut self, Agreed { base, theirs }: &Agreed) -> io::Result<()> {
         // It may have been given up since: then nothing in it would mean nothing.
         if self.engine.dirty.base() != *base {
             return Err(wrong("this node's map is not the one that was agreed on"));
@@ -129,8 +141,10 @@ impl Run<'_> {
                 What::Name => {
                     let (directory, name) = split(&path);
                     let of = names.entry((tree, directory.to_vec())).or_default();
+                    // What stands over there is known only if nothing was done to it there.
+                    let first = !of.contains_key(name);
                     let known = of.entry(name.to_vec()).or_default();
-                    *known = known.or(before);
+                    *known = before.filter(|_| first);
                     in_doubt.insert((tree, path));
                 }
                 What::File(zones) => {
@@ -141,12 +155,23 @@ impl Run<'_> {
         }
         names.retain(|(tree, path), _| !covered(&in_doubt, *tree, path));
         files.retain(|(tree, path), _| !covered(&in_doubt, *tree, path));
-        let (directories, paths) = (HashMap::new(), Paths::default());
-        let certain = self.certain(files.keys())?;
-        let mut plan = Plan { run: self, mode, in_doubt, directories, certain, paths };
-        plan.tell_names(names)?;
+        self.in_doubt = in_doubt;
+        self.find_certain(files.keys())?;
+        self.tell_names(names)?;
         for ((tree, path), ranges) in files {
-            plan.file(tree, &path, ranges)?;
+            self.file(tree, &path, ranges)?;
+        }
+        Ok(())
+    }
+
+    fn find_certain<'p>(&mut self, paths: impl Iterator<Item = &'p Path>) -> io::Result<()> {
+        for (index, path) in paths {
+            let Some(tree) = self.engine.trees.get(usize::from(*index)) else { continue };
+            if let Some(handle) = at(tree, path)? {
+                if let Some(inode) = tree.enter_handle(&handle)? {
+                    self.certain.insert(inode.id, (*index, path.clone()));
+                }
+            }
         }
         Ok(())
     }
@@ -154,12 +179,14 @@ impl Run<'_> {
 
 impl Plan<'_, '_> {
     fn tree(&self, tree: u8) -> io::Result<Arc<Tree>> {
-        let tree = self.run.engine.trees.get(usize::from(tree));
+        let tree = self.engine.trees.get(usize::from(tree));
         tree.cloned().ok_or_else(|| wrong("there is no such directory"))
     }
 
     fn put(&self, operation: &Operation<'_>) {
-        self.run.put(operation);
+        if let Some((run, _)) = self.telling {
+            run.put(operation);
+        }
     }
 
     /// The directory at this path, which the secondary then knows by its number.
@@ -186,9 +213,10 @@ impl Plan<'_, '_> {
     }
 
     fn bind(&self, inode: &Inode, parent: &Inode, name: &[u8]) {
-        if !inode.bound(self.mode.session) {
-            self.put(&Operation::Bind { id: inode.id, parent: parent.id, name });
-            inode.bound_session.store(self.mode.session, Ordering::Release);
+        let Some((run, mode)) = self.telling else { return };
+        if !inode.bound(mode.session) {
+            run.put(&Operation::Bind { id: inode.id, parent: parent.id, name });
+            inode.bound_session.store(mode.session, Ordering::Release);
         }
     }
 
@@ -221,18 +249,20 @@ impl Plan<'_, '_> {
             standing.push((tree, directory, now));
         }
         self.links(&standing)?;
+        let Some((run, mode)) = self.telling else { return Ok(()) };
+        let told = Telling { run, mode };
         for (tree, directory, now) in &standing {
-            self.list(tree, directory, now)?;
+            told.list(tree, directory, now)?;
         }
         for (tree, directory, _) in &standing {
             let path = tree.path_fd(directory)?;
-            self.attributes(directory, path.as_fd())?;
+            told.attributes(directory, path.as_fd())?;
         }
         Ok(())
     }
 
     /// A file with several names must be known over there by one that is not in doubt, unless all
-    /// of them are told now: or it would become two files.
+    /// of them are told: or it would become two files (`links`).
     fn links(&mut self, standing: &[(Arc<Tree>, Arc<Inode>, Vec<Standing>)]) -> io::Result<()> {
         let mut several: HashMap<FileId, (u64, &Arc<Tree>, &Standing)> = HashMap::new();
         for (tree, _, now) in standing {
@@ -242,9 +272,19 @@ impl Plan<'_, '_> {
                 }
             }
         }
+        let directory = |one: &Standing| one.inode.kind == FileKind::Directory;
+        let directories = standing.iter().any(|(_, _, now)| now.iter().any(directory));
         for (told, tree, one) in several.into_values() {
-            if told < one.stat.st_nlink && !self.bind_elsewhere(tree, &one.inode)? {
+            let names = one.stat.st_nlink;
+            if told >= names || self.bind_elsewhere(tree, &one.inode)? {
+                continue;
+            }
+            // The others may stand below a directory that is in doubt.
+            if !directories {
                 return Err(wrong("not all names of a file with several are known"));
+            }
+            if let Some((run, _)) = self.telling {
+                run.source.links.told(one.inode.id, told, names, false);
             }
         }
         Ok(())
@@ -271,6 +311,45 @@ impl Plan<'_, '_> {
         Ok(false)
     }
 
+    /// A file whose names are not in doubt.
+    fn file(&mut self, index: u8, path: &[u8], ranges: Ranges) -> io::Result<()> {
+        let tree = self.tree(index)?;
+        let (above, name) = split(path);
+        let (inode, bytes) = if path.is_empty() {
+            (self.directory(index, path)?, 0)
+        } else {
+            let parent = self.directory(index, above)?;
+            let (inode, stat) = tree.find(&parent, name)?;
+            self.bind(&inode, &parent, name);
+            (inode, stat.st_size as u64)
+        };
+        let Some((run, mode)) = self.telling else {
+            let fits = inode.kind == FileKind::Regular || ranges.is_empty();
+            return fits.then_some(()).ok_or_else(|| wrong("a file has become something else"));
+        };
+        let told = Telling { run, mode };
+        if inode.doubt_session.load(Ordering::Acquire) == mode.session {
+            // It has another name, which is in doubt: all of it is looked at anyway.
+            return Ok(());
+        }
+        match inode.kind {
+            FileKind::Regular => {
+                inode.doubt_session.store(mode.session, Ordering::Release);
+                let key = identity(&tree, &inode);
+                run.source.ranges.lock().insert(key, ranges);
+                told.look_at(&tree, &inode, bytes);
+                Ok(())
+            }
+            _ if !ranges.is_empty() => Err(wrong("a file has become something else")),
+            _ => {
+                let path = tree.path_fd(&inode)?;
+                told.attributes(&inode, path.as_fd())
+            }
+        }
+    }
+}
+
+impl Telling<'_, '_> {
     fn list(&self, tree: &Arc<Tree>, directory: &Inode, standing: &[Standing]) -> io::Result<()> {
         const PART: usize = 1000;
         for part in standing.chunks(PART) {
@@ -283,9 +362,9 @@ impl Plan<'_, '_> {
                 let (id, kind, rdev) = (inode.id, inode.kind, stat.st_rdev);
                 entries.push(Entry { name: name.clone(), id, kind, rdev, target });
             }
-            self.put(&Operation::Entries { id: directory.id, entries });
+            self.run.put(&Operation::Entries { id: directory.id, entries });
         }
-        self.put(&Operation::EntriesSome { id: directory.id });
+        self.run.put(&Operation::EntriesSome { id: directory.id });
         for Standing { inode, stat, .. } in standing {
             let first = inode.doubt_session.swap(self.mode.session, Ordering::AcqRel);
             inode.bound_session.store(self.mode.session, Ordering::Release);
@@ -313,44 +392,4 @@ impl Plan<'_, '_> {
         }
         Ok(())
     }
-
-    /// A file whose names are not in doubt.
-    fn file(&mut self, index: u8, path: &[u8], ranges: Ranges) -> io::Result<()> {
-        let tree = self.tree(index)?;
-        let (above, name) = split(path);
-        let (inode, bytes) = if path.is_empty() {
-            (self.directory(index, path)?, 0)
-        } else {
-            let parent = self.directory(index, above)?;
-            let (inode, stat) = tree.find(&parent, name)?;
-            self.bind(&inode, &parent, name);
-            (inode, stat.st_size as u64)
-        };
-        if inode.doubt_session.load(Ordering::Acquire) == self.mode.session {
-            // It has another name, which is in doubt: all of it is looked at anyway.
-            return Ok(());
-        }
-        match inode.kind {
-            FileKind::Regular => {
-                inode.doubt_session.store(self.mode.session, Ordering::Release);
-                let key = identity(&tree, &inode);
-                self.run.source.ranges.lock().insert(key, ranges);
-                self.look_at(&tree, &inode, bytes);
-                Ok(())
-            }
-            _ if !ranges.is_empty() => Err(wrong("a file has become something else")),
-            _ => {
-                let path = tree.path_fd(&inode)?;
-                self.attributes(&inode, path.as_fd())
-            }
-        }
-    }
-}
-
-/// What stood at a name, if it still is somewhere: its number and kind. Only where it would cost
-/// something to make it anew.
-fn lives(tree: &Tree, before: &Identity) -> io::Result<Option<(FileId, FileKind)>> {
-    let Some(inode) = tree.enter_handle(&Handle::from_identity(before))? else { return Ok(None) };
-    let dear = matches!(inode.kind, FileKind::Regular | FileKind::Directory);
-    Ok(dear.then_some((inode.id, inode.kind)))
 }

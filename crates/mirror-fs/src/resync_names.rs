@@ -72,6 +72,10 @@ impl Run<'_> {
                 }
                 _ => Vec::new(),
             };
+            if self.source.only_doubt() && child.kind != FileKind::Directory && stat.st_nlink > 1 {
+                let known = child.bound(mode.session);
+                self.source.links.told(child.id, 1, stat.st_nlink, known);
+            }
             if child.kind == FileKind::Regular {
                 let found = &self.source.figures.bytes_found;
                 found.fetch_add(stat.st_size as u64, Ordering::Relaxed);

@@ -20,6 +20,7 @@ use crate::change::{Change, Durable};
 use crate::dirty_map::{DirtyMap, Since};
 use crate::doubt_link::Agreed;
 use crate::engine::Engine;
+use crate::links::Links;
 use crate::queue::{Answered, Queue};
 use crate::resync;
 use crate::tree::{Inode, Tree};
@@ -53,6 +54,8 @@ pub struct Source {
     pub agreed: Option<Agreed>,
     /// What is to be compared of files of which not all is in doubt, by handle.
     pub ranges: Mutex<HashMap<Identity, Ranges>>,
+    /// Files with several names, if only a part is looked at.
+    pub links: Links,
     /// What is touched from then on is not in `ranges`.
     pub planned_at: OnceLock<Since>,
     cancelled: AtomicBool,
@@ -95,6 +98,7 @@ impl Source {
             session,
             agreed,
             ranges: Mutex::new(HashMap::new()),
+            links: Links::default(),
             planned_at: OnceLock::new(),
             cancelled: AtomicBool::new(false),
             queue: Mutex::new(Queue::default()),

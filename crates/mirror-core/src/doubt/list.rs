@@ -5,7 +5,17 @@
 
 use std::collections::BTreeSet;
 
-use super::LogError;
+use super::{LogError, Mark, MARKS_MAX};
+
+/// What a node tells of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct List {
+    pub base: u64,
+    /// The mark that it heard last, and those that it told (`marks`).
+    pub heard: Mark,
+    pub told: Vec<Mark>,
+    pub items: Vec<Item>,
+}
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Item {
@@ -34,9 +44,12 @@ pub const LIST_MAX_BYTES: usize = 16 << 20;
 const PATH_MAX: usize = 1 << 15;
 
 /// None: too long to be told, so everything is in doubt.
-pub fn encode_list(base: u64, items: &[Item]) -> Option<Vec<u8>> {
-    let mut out = base.to_le_bytes().to_vec();
-    for item in items {
+pub fn encode_list(list: &List) -> Option<Vec<u8>> {
+    let mut out = list.base.to_le_bytes().to_vec();
+    out.extend_from_slice(&list.heard.to_le_bytes());
+    out.extend_from_slice(&(list.told.len() as u32).to_le_bytes());
+    out.extend(list.told.iter().flat_map(|mark| mark.to_le_bytes()));
+    for item in &list.items {
         if item.path.len() > PATH_MAX || out.len() > LIST_MAX_BYTES {
             return None;
         }
@@ -60,14 +73,21 @@ pub fn encode_list(base: u64, items: &[Item]) -> Option<Vec<u8>> {
 
 const WRONG: LogError = LogError::list();
 
-/// The base and the items.
-pub fn decode_list(mut bytes: &[u8]) -> Result<(u64, Vec<Item>), LogError> {
+pub fn decode_list(mut bytes: &[u8]) -> Result<List, LogError> {
     fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], LogError> {
         let (taken, rest) = bytes.split_first_chunk::<N>().ok_or(WRONG)?;
         *bytes = rest;
         Ok(*taken)
     }
     let base = u64::from_le_bytes(take(&mut bytes)?);
+    let heard = Mark::from_le_bytes(take(&mut bytes)?);
+    let count = u32::from_le_bytes(take(&mut bytes)?) as usize;
+    if count > MARKS_MAX {
+        return Err(WRONG);
+    }
+    let told: Result<Vec<Mark>, _> =
+        (0..count).map(|_| take(&mut bytes).map(Mark::from_le_bytes)).collect();
+    let told = told?;
     let mut items = Vec::new();
     while !bytes.is_empty() {
         let [tree] = take(&mut bytes)?;
@@ -99,7 +119,7 @@ pub fn decode_list(mut bytes: &[u8]) -> Result<(u64, Vec<Item>), LogError> {
         };
         items.push(Item { tree, path: path.to_vec(), what });
     }
-    Ok((base, items))
+    Ok(List { base, heard, told, items })
 }
 
 /// Steps down from the root and nowhere else.

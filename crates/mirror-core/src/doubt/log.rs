@@ -77,7 +77,7 @@ const fn crc_table() -> [u32; 256] {
 
 static CRC: [u32; 256] = crc_table();
 
-fn crc32(parts: [&[u8]; 2]) -> u32 {
+pub(super) fn crc32(parts: [&[u8]; 2]) -> u32 {
     let bytes = parts.into_iter().flatten();
     !bytes.fold(u32::MAX, |crc, byte| (crc >> 8) ^ CRC[((crc as u8) ^ byte) as usize])
 }
@@ -120,6 +120,10 @@ fn put_record(record: &Touched, out: &mut Vec<u8>) {
             if let Some(before) = before {
                 put_identity(before, out);
             }
+        }
+        Touched::Mark(mark) => {
+            out.push(6);
+            out.extend_from_slice(&mark.to_le_bytes());
         }
     }
 }
@@ -169,11 +173,11 @@ struct Header {
     count: u32,
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4].iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))
 }
 
@@ -283,6 +287,10 @@ fn take_name(bytes: &mut &[u8]) -> Result<Name, LogError> {
 fn read_records(mut bytes: &[u8], records: &mut Vec<Touched>) -> Result<(), LogError> {
     while !bytes.is_empty() {
         let tag = take(&mut bytes, 1)?[0];
+        if tag == 6 {
+            records.push(Touched::Mark(u64_at(take(&mut bytes, 8)?, 0)));
+            continue;
+        }
         let file = take_identity(&mut bytes)?;
         records.push(match tag {
             1 => {

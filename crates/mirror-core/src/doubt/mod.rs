@@ -24,16 +24,22 @@
 //! The set belongs to one *base*: the generation both nodes had. Against any other it is useless.
 //! Base 0 says that it covers nothing yet.
 
+mod cover;
 mod file;
 mod list;
 mod log;
+mod marks;
 mod rewriting;
 
 use std::collections::BTreeMap;
 
+use cover::Cover;
+pub use cover::Moves;
 use file::File;
-pub use list::{covered, decode_list, encode_list, Item, What, LIST_MAX_BYTES};
+pub use list::{covered, decode_list, encode_list, Item, List, What, LIST_MAX_BYTES};
 pub use log::{decode_log, encode_batch, Log, LogError, CHUNK_BYTES, PAGE_BYTES};
+use marks::Marks;
+pub use marks::{are_linked, Heard, Mark, MARKS_MAX, SLOT_BYTES};
 
 pub const ZONE_BYTES: u64 = 1 << 20;
 /// Things that stay in the log although they are not doubtful.
@@ -79,6 +85,8 @@ pub enum Touched {
         name: Name,
         before: Option<Identity>,
     },
+    /// Nothing was touched; the other node is told this (`marks`).
+    Mark(Mark),
 }
 
 /// The number of the batch that has to be on disk before the thing may be touched.
@@ -99,6 +107,10 @@ pub struct Doubt {
     confirmed: u32,
     files: BTreeMap<Identity, File>,
     names: BTreeMap<(Identity, Name), Entry>,
+    marks: Marks,
+    covers: BTreeMap<Identity, Cover>,
+    /// How often something was given another name.
+    moves: u64,
     queue: Vec<Touched>,
     filling: Batch,
     durable: Batch,
@@ -127,6 +139,9 @@ impl Doubt {
             confirmed: ACTIVE,
             files: BTreeMap::new(),
             names: BTreeMap::new(),
+            marks: Marks::default(),
+            covers: BTreeMap::new(),
+            moves: 0,
             queue: Vec::new(),
             filling: 1,
             durable: 0,
@@ -159,6 +174,7 @@ impl Doubt {
                     let known = doubt.names.entry((directory, name)).or_insert(entry);
                     known.before = known.before.or(before);
                 }
+                Touched::Mark(mark) => doubt.marks.push(mark),
             }
         }
         doubt
@@ -237,12 +253,19 @@ impl Doubt {
                 entry.before = before;
             }
             entry.epoch = epoch;
+            if let Some(cover) = self.covers.get_mut(&directory) {
+                cover.touched(epoch);
+            }
             return (entry.batch > self.durable).then_some(entry.batch);
         }
-        let (directory, name) = key.clone();
-        self.queue.push(Touched::Name { directory, name, before });
-        self.names.insert(key, Entry { epoch, before, batch: self.filling });
-        Some(self.filling)
+        let covered = self.covering(&directory);
+        if covered.is_none() {
+            let (directory, name) = key.clone();
+            self.queue.push(Touched::Name { directory, name, before });
+        }
+        let batch = covered.unwrap_or(self.filling);
+        self.names.insert(key, Entry { epoch, before, batch });
+        (batch > self.durable).then_some(batch)
     }
 
     /// A file was made under a name that is in the set: that covers it for this epoch.
@@ -256,6 +279,7 @@ impl Doubt {
 
     /// A file got another name; it is found by it later.
     pub fn moved(&mut self, id: Identity, parent: Identity, name: &[u8]) {
+        self.uncover(&id);
         let Some(file) = self.files.get_mut(&id) else { return };
         let place = (parent, Name::from(name));
         if !file.places.contains(&place) {

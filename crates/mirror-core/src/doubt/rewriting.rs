@@ -12,6 +12,8 @@ impl Doubt {
         let confirmed = self.confirmed;
         let oldest = self.oldest_kept();
         let kept = |epoch: u32| epoch > confirmed || (epoch > ACTIVE && epoch >= oldest);
+        // What they covered is written by name.
+        self.covers.clear();
         self.names.retain(|_, entry| kept(entry.epoch));
         for file in self.files.values_mut() {
             if file.new <= confirmed {
@@ -66,7 +68,7 @@ impl Doubt {
     }
 
     fn records(&self) -> Vec<Touched> {
-        let mut records = Vec::new();
+        let mut records: Vec<Touched> = self.marks.records().collect();
         for ((directory, name), entry) in &self.names {
             let (directory, name, before) = (*directory, name.clone(), entry.before);
             records.push(Touched::Name { directory, name, before });

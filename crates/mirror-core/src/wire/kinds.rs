@@ -32,6 +32,7 @@ kinds! {
     REMOVE_XATTR = 0x0d, "remove xattr";
     SYNC = 0x0e, "sync";
     SYNC_TREE = 0x0f, "sync tree";
+    MARK = 0x10, "mark";
     RESYNC_BEGIN = 0x20, "resync begin";
     ENTRIES = 0x21, "entries";
     ENTRIES_END = 0x22, "entries end";

@@ -34,7 +34,7 @@ pub struct Sample {
     pub times: [FileTime; 2],
 }
 
-pub const FORMS: usize = 37;
+pub const FORMS: usize = 38;
 
 impl Sample {
     /// One of the forms of an operation, made of this sample's parts.
@@ -123,6 +123,7 @@ impl Sample {
             26 => Operation::Ping,
             27 => Operation::HandOver { epoch: self.long },
             34 => Operation::SyncTree { id },
+            37 => Operation::Mark { mark: self.long },
             35 => Operation::EntriesSome { id },
             36 => {
                 let was = self.flag.then_some((id, self.kind));

@@ -121,6 +121,7 @@ fn kind_of(operation: &Operation<'_>) -> u16 {
         Operation::RemoveXattr { .. } => kinds::REMOVE_XATTR,
         Operation::Sync { .. } => kinds::SYNC,
         Operation::SyncTree { .. } => kinds::SYNC_TREE,
+        Operation::Mark { .. } => kinds::MARK,
         Operation::ResyncBegin => kinds::RESYNC_BEGIN,
         Operation::Entries { .. } => kinds::ENTRIES,
         Operation::EntriesEnd { .. } => kinds::ENTRIES_END,

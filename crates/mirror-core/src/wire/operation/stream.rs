@@ -59,8 +59,8 @@ pub fn encode(operation: &Operation<'_>, w: &mut Writer<'_>) -> bool {
         Operation::ResyncEnd { generation, history } => {
             w.u64(*generation).history(history);
         }
-        Operation::HandOver { epoch } => {
-            w.u64(*epoch);
+        Operation::HandOver { epoch: number } | Operation::Mark { mark: number } => {
+            w.u64(*number);
         }
         _ => return false,
     }
@@ -81,6 +81,7 @@ pub fn decode<'a>(kind: u16, r: &mut Reader<'a>) -> Result<Option<Operation<'a>>
         kinds::ENTRIES_END => Operation::EntriesEnd { id: r.id("id")? },
         kinds::ENTRIES_SOME => Operation::EntriesSome { id: r.id("id")? },
         kinds::SYNC_TREE => Operation::SyncTree { id: r.id("id")? },
+        kinds::MARK => Operation::Mark { mark: r.u64("mark")? },
         kinds::VACATE => {
             let (parent, name) = (r.id("parent")?, r.name("name")?);
             let was = match r.flag("was")? {
