@@ -6,12 +6,15 @@ the lab is loaded before the command that wants it.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command_name
 
 from twofold.cli import (
     actions,
@@ -109,3 +112,21 @@ app.add_typer(config.app, name="config")
 assert k3s_install.app and k3s_later.app  # they add themselves to k3s
 app.add_typer(k3s.app, name="k3s")
 app.add_typer(user.app, name="user")
+
+
+def tree_for(arguments: Sequence[str]) -> Any:
+    """The tree in which these words are looked up. To build all of it takes as long as to import
+    it, so when the first word names a command or a group, only that is in it.
+    """
+    word = arguments[0] if arguments else ""
+    commands = [
+        each
+        for each in app.registered_commands
+        if each.callback and (each.name or get_command_name(each.callback.__name__)) == word
+    ]
+    groups = [each for each in app.registered_groups if each.name == word]
+    if not commands and not groups:
+        return typer.main.get_command(app)
+    part = copy.copy(app)
+    part.registered_commands, part.registered_groups = commands, groups
+    return typer.main.get_command(part)

@@ -24,13 +24,12 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """One command line; returns its exit code. Never shows a traceback to a person."""
     from typer import Abort
-    from typer.main import get_command
 
-    from twofold.cli.app import app
+    from twofold.cli.app import tree_for
 
     as_json = "--json" in arguments
     try:
-        code = get_command(app).main(args=arguments, prog_name="twofold", standalone_mode=False)
+        code = tree_for(arguments).main(args=arguments, prog_name="twofold", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except TwofoldError as e:
         print_error(e, as_json)

@@ -332,3 +332,14 @@ def test_the_lab_is_a_command_all_the_same(twofold: Run) -> None:
     assert "lab " in twofold("--help")[1]
     code, out, _ = twofold("lab", "--help")
     assert code == 0 and "torture" in out and "install-completion" not in out
+
+
+def test_a_command_does_not_pay_for_the_others() -> None:
+    """The tree has what the first word names; all of it when that is no command."""
+    from twofold.cli.app import tree_for
+
+    assert list(tree_for(["state", "--json"]).commands) == ["state"]
+    assert list(tree_for(["cluster", "init"]).commands) == ["cluster"]
+    whole = set(tree_for(["--help"]).commands)
+    assert {"state", "cluster", "k3s"} < whole
+    assert set(tree_for([]).commands) == set(tree_for(["no-such-word"]).commands) == whole
