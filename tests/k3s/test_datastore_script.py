@@ -115,3 +115,29 @@ def test_set_up_once_and_open_to_the_nodes_alone(directory: Path) -> None:
         hosts = sql(at, "SELECT Host FROM mysql.global_priv WHERE User = 'k3s' ORDER BY Host")
         assert "10.0.0.2" not in hosts, "a node that left has no account any more"
         assert "10.0.0.7" in hosts
+
+
+_CUT_OFF = """\
+#!/bin/sh
+# Half a set-up, and then the end of its machine.
+for word; do case $word in --datadir=*) data=${word#*=} ;; esac; done
+mkdir "$data/mysql"
+truncate --size 1M "$data/ibdata1"
+kill -KILL $PPID
+"""
+
+
+def test_a_set_up_that_was_cut_off_is_begun_again(directory: Path) -> None:
+    """Half a datastore has the directories of a whole one; taken for one, it never starts."""
+    programs = directory / "programs"
+    programs.mkdir()
+    (programs / "mariadb-install-db").write_text(_CUT_OFF)
+    (programs / "mariadb-install-db").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    words = ["unshare", "--mount", str(SCRIPT), str(directory), "1", "10.0.0.1", ""]
+    subprocess.run(words, env=environment, capture_output=True, timeout=30)
+    assert list(directory.rglob("ibdata1")), "it was never begun"
+    with running(directory, "10.0.0.1") as (at, port):
+        assert as_k3s(port, (directory / "secrets/database").read_text()).returncode == 0
+        assert sql(at, "SHOW DATABASES LIKE 'k3s'") == ["k3s"]
+    assert not list(directory.glob("mysql.new"))
