@@ -105,9 +105,9 @@ def first(settings: Settings, tell: Tell) -> tuple[Step, ...]:
         ),
         Step(
             "serving",
-            "datastore and volumes are set up here, and serve",
-            is_serving,
-            lambda m: _serve(m),
+            "datastore and volumes are set up, and serve",
+            lambda m: _is_set_up(m, settings),
+            _serve,
         ),
     )
 
@@ -187,15 +187,27 @@ def _add_module(machine: Machine, settings: Settings) -> None:
     machine.run(["twofold", "module", "add", MODULE, *words], bound_s=90)
 
 
+def _is_set_up(machine: Machine, settings: Settings) -> bool:
+    """It serves here; or it once did, and has moved to the other node since."""
+    now = state(machine)
+    here = now.get("state") in ("PRIM", "ALONE")
+    return now.get("readiness") == "Ready" and (here or machine.exists(f"{settings.secrets}/token"))
+
+
 def _serve(machine: Machine) -> None:
     # Only a directory that never had a generation is declared to be the good data.
     known = machine.exists(f"/var/lib/twofold/{MODULE}/generation")
     word = "start" if known else "prim"
     machine.run(["twofold", word, MODULE], bound_s=300, check=False)
     wait(
-        machine, SERVE_WITHIN_S, lambda: is_serving(machine), f"{MODULE} serves here",
+        machine, SERVE_WITHIN_S, lambda: is_following(machine), f"{MODULE} serves here",
         f"See: twofold state; twofold log {MODULE}",
     )  # fmt: skip
+    if not is_serving(machine):
+        raise StepFailed(
+            f"the other node serves {MODULE}, and what this step makes goes where it serves",
+            f"twofold swap {MODULE}; then the same command here again.",
+        )
 
 
 def _follow(machine: Machine) -> None:

@@ -136,10 +136,24 @@ def test_good_data_is_declared_once() -> None:
     a.files["/var/lib/twofold/k3s/generation"] = "1"
     a.module = ""
     a.commands.clear()
-    with pytest.raises(StepFailed, match="serves here"):
+    del a.files["/srv/k3s/secrets/token"]
+    with pytest.raises(StepFailed, match="the other node serves k3s") as told:
         first(a)  # this server's `start` makes it SECOND
+    assert "twofold swap k3s" in str(told.value.mend)
     assert "twofold start k3s" in words_of(a)
     assert "twofold prim k3s" not in words_of(a)
+
+
+def test_first_goes_on_after_the_module_has_moved() -> None:
+    """Cut after the token was made; the other node serves by now."""
+    a = prepared(Server())
+    a.fails.add("sh")
+    with pytest.raises(StepFailed, match="K3s's installer failed"):
+        first(a)
+    a.fails.clear()
+    a.module = "SECOND"
+    results = {o.step: o.result for o in first(a)}
+    assert results["serving"] == "was done" and results["k3s"] == "done"
 
 
 def test_dry_run_touches_nothing() -> None:
