@@ -123,6 +123,7 @@ _CUT_OFF = """\
 for word; do case $word in --datadir=*) data=${word#*=} ;; esac; done
 mkdir "$data/mysql"
 truncate --size 1M "$data/ibdata1"
+echo "$data" >"$BEGUN"
 kill -KILL $PPID
 """
 
@@ -133,11 +134,13 @@ def test_a_set_up_that_was_cut_off_is_begun_again(directory: Path) -> None:
     programs.mkdir()
     (programs / "mariadb-install-db").write_text(_CUT_OFF)
     (programs / "mariadb-install-db").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    begun = directory / "begun"
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "BEGUN": str(begun)}
     words = ["unshare", "--mount", str(SCRIPT), str(directory), "1", "10.0.0.1", ""]
     subprocess.run(words, env=environment, capture_output=True, timeout=30)
-    assert list(directory.rglob("ibdata1")), "it was never begun"
+    assert begun.exists()
     with running(directory, "10.0.0.1") as (at, port):
         assert as_k3s(port, (directory / "secrets/database").read_text()).returncode == 0
         assert sql(at, "SHOW DATABASES LIKE 'k3s'") == ["k3s"]
     assert not list(directory.glob("mysql.new"))
+    assert not Path(begun.read_text().strip()).exists(), "what was left is taken away"
