@@ -120,7 +120,9 @@ class Pair:
         progress("install the package")
         self.both("dpkg -i /payload/twofold_*.deb", timeout_s=600)
         for node in NODES:
-            wait_until(f"twofoldd answers on {node}", lambda n=node: self.answers(n), 120)
+            wait_until(f"twofoldd answers on {node}", lambda n=node: self.answers(n), 180, 1.0)
+        # The console's process takes a minute of an emulated processor at each boot, unused here.
+        self.both("systemctl disable -q --now twofold-web")
 
     def form(self) -> None:
         """`cluster init` on a, `cluster join` on b, as docs/guides/first-cluster.md says."""
@@ -138,7 +140,7 @@ class Pair:
         edit = f'/^.heartbeat.$/,/^$/s/^timeout = .*/timeout = "{HEARTBEAT_TIMEOUT}"/'
         self["a"].run(f"sed -i '{edit}' {CLUSTER_FILE} && systemctl restart twofoldd")
         assert f'timeout = "{HEARTBEAT_TIMEOUT}"' in self["a"].run(f"cat {CLUSTER_FILE}")
-        wait_until("twofoldd answers on a", lambda: self.answers("a"), 120)
+        wait_until("twofoldd answers on a", lambda: self.answers("a"), 180, 1.0)
 
     def is_formed(self) -> bool:
         return self["b"].try_run(f"test -e {CLUSTER_FILE}").returncode == 0
@@ -157,7 +159,7 @@ class Pair:
         """Power on again, until the node's daemon answers."""
         self[node].power_on()
         self[node].connect()
-        wait_until(f"twofoldd answers on {node}", lambda: self.answers(node), 180)
+        wait_until(f"twofoldd answers on {node}", lambda: self.answers(node), 180, 1.0)
 
     # ---- looking ----------------------------------------------------------------------------
 
@@ -200,7 +202,7 @@ class Pair:
 
     def _wait(self, what: str, holds: Any, module: str, timeout_s: float) -> float:
         try:
-            return wait_until(what, holds, timeout_s, 0.3)
+            return wait_until(what, holds, timeout_s, 1.0)
         except GuestFailed as failed:
             raise GuestFailed(f"{failed}: {self.shown(module)}") from None
 

@@ -3,7 +3,8 @@ test-vm JSON=1`.
 
 `lost`: acknowledged writes that were not there in the end. `estale`, `eio`: such errors that a
 program on an NFS volume saw. `outage_ms`: for each event its longest pause between two
-acknowledgements, on emulated processors.
+acknowledgements, on emulated processors. `resyncs`: what the return of a machine that was cut
+off cost, as the node that serves counted it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 PLACE = "TWOFOLD_VM_RESULT"
 
@@ -24,6 +26,7 @@ class Results:
     estale: int = 0
     eio: int = 0
     outage_ms: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    resyncs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def outage(self, event: str, ms: int) -> None:
         self.outage_ms.setdefault(event, []).append(ms)
