@@ -17,7 +17,7 @@ use mirror_core::units::FileId;
 
 use crate::answer::Reply;
 use crate::engine::Engine;
-use crate::mode::{Mode, Role};
+use crate::mode::{Gate, Mode, Role};
 use crate::primary::spawn;
 
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
@@ -58,7 +58,9 @@ impl Engine {
     }
 
     fn may_checkpoint(&self, mode: &Mode) -> bool {
-        let together = mode.role == Role::Primary && mode.session != 0 && mode.full;
+        // While the role is handed over, answers come that the secondary has not given.
+        let open = mode.gate == Gate::Open;
+        let together = open && mode.role == Role::Primary && mode.session != 0 && mode.full;
         let equal = !self.dirty.is_held()
             && !self.asked.is_wanted()
             && !self.verifications.lock().repairs();
