@@ -131,8 +131,10 @@ class SimDaemon(Process):
         before = self.view
         self.last_s = self.host.clock_s()
         decision = step(absorb(before, event, self.last_s), event, self._rows)
+        self._remember(decision.view)
+        if self.unwritten and decision.waits_for_memory:
+            decision = decision.undone()
         after = decision.view
-        self._remember(after)
         self.view = after
         self.found = self.found or isinstance(event, Found)
         if decision.loud:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import tomllib
 from collections.abc import Generator
 
 from tests.system.conftest import Pair
@@ -55,8 +56,10 @@ def flow_lost(pair: Pair) -> Generator[None]:
 
 def flow_port(pair: Pair) -> int:
     file = f"/etc/twofold/modules/{pair.module}/module.toml"
-    lines = pair.lab.exec("a", ["cat", file]).stdout.splitlines()
-    return next(int(line.split("=")[1]) for line in lines if line.startswith("port"))
+    text = pair.lab.exec("a", ["cat", file]).stdout
+    port = tomllib.loads(text)["replication"]["port"]
+    assert isinstance(port, int)
+    return port
 
 
 _WEATHER = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import time
 from collections.abc import Generator
 
@@ -14,6 +13,7 @@ from tests.system.test_failover import is_new_daemon
 from tests.system.troubled import (
     RESYNC_BYTES_PER_S,
     TIMEOUT_S,
+    Beside,
     daemon_pid,
     has_taken_over,
     in_state,
@@ -148,14 +148,13 @@ def test_daemons_that_die_in_the_middle_of_swaps(pair: Pair) -> None:
     dice = random.Random(11)
     for _ in range(6):
         node = pair.primary()
-        words = pair.lab.argv_in(node, ["twofold", "swap", pair.module])
-        swap = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        swap = Beside(pair, node, "swap", pair.module)
         time.sleep(0.3 + dice.random())
         victim = dice.choice(NODES)
         daemon = daemon_pid(pair, victim)
         pair.signal(victim, daemon)
         pair.cluster.wait("it is back", lambda v=victim, d=daemon: is_new_daemon(pair, v, d), 20)
-        swap.wait(60)
+        print(swap.end())
         pair.whole()
         pair.calm()
     pair.nothing_lost()
@@ -164,12 +163,11 @@ def test_daemons_that_die_in_the_middle_of_swaps(pair: Pair) -> None:
 def test_a_daemon_that_dies_on_the_way_to_a_stop(pair: Pair) -> None:
     node = pair.primary()
     for delay_s in (0.2, 0.35, 0.5):
-        words = pair.lab.argv_in(other(node), ["twofold", "stop", pair.module, "--no-wait"])
-        stop = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stop = Beside(pair, other(node), "stop", pair.module, "--no-wait")
         time.sleep(delay_s)
         daemon = daemon_pid(pair, other(node))
         pair.signal(other(node), daemon)
-        stop.wait(60)
+        print(stop.end())
         pair.cluster.wait("it is back", lambda d=daemon: is_new_daemon(pair, other(node), d), 20)
         pair.twofold(other(node), "start", pair.module)
         pair.whole()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 
 import pytest
@@ -13,6 +12,7 @@ from tests.system.test_cables import of_all
 from tests.system.test_faults import engine_pid
 from tests.system.troubled import (
     TIMEOUT_S,
+    Beside,
     daemon_pid,
     has_taken_over,
     in_state,
@@ -32,19 +32,13 @@ pytestmark = [
 ]
 
 
-def beside(pair: Pair, node: str, *words: str) -> subprocess.Popen[bytes]:
-    """A command of a person that runs while the test goes on."""
-    command = pair.lab.argv_in(node, ["twofold", *words])
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 @pytest.mark.parametrize("delay_s", [0.3, 0.6, 0.9])
 def test_the_second_is_paused_in_a_swap_and_the_service_is_taken_back(
     pair: Pair, delay_s: float
 ) -> None:
     node = pair.primary()
     event_s = time.monotonic()
-    swap = beside(pair, node, "swap", pair.module)
+    swap = Beside(pair, node, "swap", pair.module)
     time.sleep(delay_s)
     of_all(pair, other(node), signal.SIGSTOP)
     try:
@@ -54,7 +48,7 @@ def test_the_second_is_paused_in_a_swap_and_the_service_is_taken_back(
         pair.calm()
     finally:
         of_all(pair, other(node), signal.SIGCONT)
-        swap.wait(60)
+        print(swap.end())
     pair.whole()
     assert pair.primary() == node
     pair.nothing_lost()
@@ -104,11 +98,11 @@ def test_who_slept_and_was_asked_to_stop_meanwhile_acknowledges_nothing(pair: Pa
         has_taken_over(pair, node, event_s)
         pair.calm()
         pair.twofold(other(node), "stop", pair.module)
-        stop = beside(pair, node, "stop", pair.module)
+        stop = Beside(pair, node, "stop", pair.module)
         time.sleep(1)
     finally:
         of_all(pair, node, signal.SIGCONT)
-    stop.wait(60)
+    print(stop.end())
     in_state(pair, node, "STOP", 40)
     for each in (other(node), node):
         pair.twofold(each, "start", pair.module, "--no-wait")
@@ -122,7 +116,9 @@ def test_a_stopped_engine_of_the_primary_is_found_by_the_checker_of_its_mount(pa
     engine, event_s = engine_pid(pair, node), time.monotonic()
     pair.signal(node, engine, signal.SIGSTOP)
     try:
-        has_taken_over(pair, node, event_s)
+        # The engine is asked to hand over, and given up after half a minute.
+        pause_s = pair.outage_s(event_s, lambda: pair.serves(other(node)), 70)
+        assert pause_s < 60
         is_told(pair, node, "checker mounted failed")
         never_serves(pair, node, 2)
     finally:

@@ -9,6 +9,8 @@ node's disk, so they outlive a boot. A resync is held at 4 MiB/s, so that a test
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -132,6 +134,26 @@ def is_told(pair: Pair, node: str, words: str, bound_s: float = 20.0) -> None:
     while words not in (said := why(pair, node)):
         assert time.monotonic() < until_s, f"{words!r} is not in:\n{said}"
         time.sleep(0.5)
+
+
+class Beside:
+    """A command of a person that runs while the test goes on."""
+
+    def __init__(self, pair: Pair, node: str, *words: str) -> None:
+        program = str(Path(sys.executable).parent / "twofold")
+        self._process = subprocess.Popen(
+            pair.lab.argv_in(node, [program, *words]),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=pair.lab.environment(node),
+        )
+
+    def end(self) -> str:
+        """What it said, whether it came to an end that it liked or not."""
+        said, _ = self._process.communicate(timeout=100)
+        assert "failed to execute" not in said and "Traceback" not in said, said
+        return said
 
 
 def started_afresh(pair: Pair) -> None:

@@ -195,6 +195,8 @@ class ModuleDriver:
         before = self.view
         decision = step(absorb(before, event, self._clock.monotonic_s()), event)
         await self._remember(decision.view)
+        if self._unwritten and decision.waits_for_memory:
+            decision = decision.undone()
         self.view = decision.view
         self.found = self.found or isinstance(event, Found)
         if decision.loud:

@@ -6,12 +6,14 @@ step(view, event)`, saves `decision.view` where it must survive, and performs `d
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from twofold.errors import BrokenInvariant
 from twofold.machine.actions import (
+    NEEDS_MEMORY,
     Action,
     BecomePrimary,
     BecomeSecondary,
@@ -21,6 +23,7 @@ from twofold.machine.actions import (
 )
 from twofold.machine.changed import replace
 from twofold.machine.events import (
+    FACTS,
     ArbiterHeard,
     AsideFailed,
     CheckerTripped,
@@ -85,6 +88,21 @@ class Decision:
     @property
     def loud(self) -> bool:
         return self.rule.severity is not Severity.QUIET
+
+    @property
+    def waits_for_memory(self) -> bool:
+        """A take-over that nobody asked for, while nothing can be remembered: better not begun than
+        failed, or the node would lose its right to it. The next look decides it again."""
+        taken = any(isinstance(action, NEEDS_MEMORY) for action in self.do)
+        return taken and self.before is State.SECOND and isinstance(self.seen[1], FACTS)
+
+    def undone(self) -> Decision:
+        """Nothing was decided; what the event told is kept."""
+        quiet = dataclasses.replace(
+            self.rule, then=None, job=None, do=(), sets=(), ends_job=False, answer=None,
+            severity=Severity.QUIET,
+        )  # fmt: skip
+        return dataclasses.replace(self, rule=quiet, view=self.seen[0], do=())
 
 
 def absorb(view: View, event: Event, now_s: float) -> View:

@@ -1,7 +1,8 @@
 """Telling a link that an address is here now.
 
 One burst changes every cache that hears it, but a frame may be lost, and a switch may still be
-learning its new port: so it is said again soon, and then every minute for whoever was away.
+learning its new port: so it is said again soon, and then every ten seconds for whoever was
+away or has learnt another holder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from twofold.adapters.address.links import Ip, Link
 from twofold.wire import neighbour
 
 REPEAT_AFTER_S = (0.2, 1.0, 3.0)
-REPEAT_EVERY_S = 60.0
+REPEAT_EVERY_S = 10.0  # after a split a client may have learnt the node that gave way
 
 
 def repeat_gaps_s() -> Iterator[float]:

@@ -77,9 +77,13 @@ class VirtualAddresses:
             await asyncio.to_thread(self._remove)
 
     async def announce(self) -> None:
-        """Announce the held addresses again."""
+        """Announce the held addresses again, now and repeatedly as when they were taken: after a
+        split the other node, which has them too, is heard for a while by those who ask."""
         async with self._one_at_a_time:
             await self._announce()
+            if self._keeping is not None:
+                await self._stop_keeping()
+                self._keeping = asyncio.create_task(self._keep(), name="virtual addresses")
 
     async def held(self) -> Sequence[HeldAddress]:
         if not self._wanted:
