@@ -19,6 +19,7 @@ import pytest
 
 from tests.system.cables import join, part
 from tests.system.conftest import READY_WITHIN_S, Pair
+from tests.system.troubled import Beside
 from twofold.lab.cluster import Cluster, other
 from twofold.lab.lab import NODES, WITNESS, Lab
 from twofold.lab.workloads import SqliteWorkload
@@ -211,6 +212,27 @@ def test_the_loss_of_one_network_of_two_is_an_alarm_and_nothing_else(pair: Pair)
     state = pair.cluster.state(node, pair.module) or {}
     assert (pair.primary(), state["epoch"]) == (node, epoch), "nobody took over or went on alone"
     pair.nothing_lost()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("delay_s", [0.4, 0.7, 1.0, 1.3])
+def test_a_hand_over_in_which_one_direction_is_lost(pair: Pair, delay_s: float) -> None:
+    """What the primary says does not arrive any more; at which step, is left to the delay."""
+    old = pair.primary()
+    with Watch(pair) as watch:
+        event_s = time.monotonic()
+        swap = Beside(pair, old, "swap", pair.module)
+        time.sleep(delay_s)
+        part(pair, old)
+        try:
+            serving = lambda: [n for n in NODES if pair.serves(n)]  # noqa: E731
+            pair.outage_s(event_s, lambda: len(serving()) == 1, 30)
+            time.sleep(TIMEOUT_S + 2)
+            assert len(serving()) == 1
+        finally:
+            join(pair, old)
+            print(swap.end())
+        whole_again(pair, watch)
 
 
 def test_the_witness_shows_whom_it_rules_for(pair: Pair) -> None:
