@@ -125,7 +125,7 @@ def mended(pair: Pair, *nodes: str) -> None:
 
 
 def why(pair: Pair, node: str) -> str:
-    return pair.twofold(node, "why", pair.module)[1]
+    return pair.twofold(node, "why", pair.module, check=False)[1]
 
 
 def is_told(pair: Pair, node: str, words: str, bound_s: float = 20.0) -> None:
