@@ -25,7 +25,7 @@ use crate::below::{
 use crate::beside::Beside;
 use crate::calls;
 use crate::change::NewNode;
-
+use crate::queue::ZONE_BYTES;
 use crate::tree::{kind_of, mtime_of, size_of, ASIDE};
 use crate::xattrs;
 use crate::zone::{checksum_in, only_hole};
@@ -372,6 +372,9 @@ pub fn remove_all(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
 fn checksum_of(fd: BorrowedFd<'_>, offset: u64, length: u32) -> io::Result<(u128, bool)> {
     if only_hole(fd, offset, u64::from(length)) {
         return Ok((0, true));
+    }
+    if u64::from(length) > ZONE_BYTES {
+        return Ok((0, false)); // it is only asked whether it is a hole
     }
     Ok((checksum_in(fd, offset, u64::from(length))?, false))
 }

@@ -3,9 +3,10 @@
 //!
 //! The secondary is asked ahead, so that its disk is busy while this one is read. Comparing holds
 //! no lock; see `progress` for why that is right. A zone that differs is asked for again in small
-//! parts, so that a small change costs little on the wire. What differs is sent piece by piece,
-//! each read and put into the stream under the file's order lock, so that a writer waits for one
-//! piece at most.
+//! parts, so that a small change costs little on the wire. A long hole is one question: whether
+//! the secondary has one too; so a sparse file costs what it holds, not its size. What differs is
+//! sent piece by piece, each read and put into the stream under the file's order lock, so that a
+//! writer waits for one piece at most.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use mirror_core::message::{Operation, ZoneData};
 
 use crate::answer::Reply;
+use crate::looking::hole_at;
 use crate::outbox::read_fully;
 use crate::progress::Progress;
-use crate::queue::{Answered, Compared, Range, Zone};
+use crate::queue::{Answered, Compared, Range, Zone, HOLE_BYTES, ZONE_BYTES};
 use crate::resync::{Over, Run};
 use crate::zone::{checksum_in, metadata_of, only_hole};
 
@@ -37,6 +39,7 @@ impl Run<'_> {
     /// Asks for the checksum of a zone.
     pub(crate) fn ask(&self, file: &Arc<Compared>, offset: u64, length: u32) -> Result<(), Over> {
         let id = file.inode.id;
+        let length = length + self.hole_beyond(file, offset, u64::from(length)) as u32;
         let mode = self.engine.mode.read();
         self.current(&mode)?;
         let mark = file.inode.order.lock();
@@ -50,6 +53,18 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// How much more than this zone can be asked about at once, because it begins a long hole. That
+    /// it still is one is seen when the answer is there.
+    fn hole_beyond(&self, file: &Arc<Compared>, offset: u64, length: u64) -> u64 {
+        if length < ZONE_BYTES {
+            return 0;
+        }
+        let hole = hole_at(file.fd.as_fd(), offset, file.size).min(HOLE_BYTES);
+        let more = hole.saturating_sub(length);
+        let from = offset + length;
+        self.source.queue.lock().stretch(file.inode.id, from, more - more % ZONE_BYTES)
+    }
+
     /// The secondary's checksum of a zone has come: send what differs.
     pub(crate) fn compare(
         &self, file: &Arc<Compared>, zone: Zone, answer: &Answered,
@@ -59,7 +74,8 @@ impl Run<'_> {
             Verdict::Differs => self.send(file, zone).map(|sent| sent.map(|all| (None, all))),
             Verdict::LookCloser => {
                 let end = zone.offset + u64::from(zone.length);
-                Ok(Ok((Some(Range { next: zone.offset, end, step: PART_BYTES }), false)))
+                let step = if zone.is_long() { ZONE_BYTES } else { PART_BYTES };
+                Ok(Ok((Some(Range { next: zone.offset, end, step }), false)))
             }
         });
         let (finer, equal) = match compared {
@@ -72,9 +88,11 @@ impl Run<'_> {
         }
         if equal && file.one_name {
             let (id, handle) = (file.inode.id, file.inode.handle.generation());
-            let length = u64::from(zone.length);
+            let end = zone.offset + u64::from(zone.length);
             let mut memory = self.engine.resumption.memory.lock();
-            memory.equal(id, handle, zone.offset, length, file.size);
+            for offset in (zone.offset..end).step_by(ZONE_BYTES as usize) {
+                memory.equal(id, handle, offset, ZONE_BYTES.min(end - offset), file.size);
+            }
         }
         if self.source.queue.lock().compared(file.inode.id, finer) {
             self.finish(file)?;
@@ -89,7 +107,12 @@ impl Run<'_> {
             return Ok(Verdict::Differs);
         }
         let hole = only_hole(fd, zone.offset, u64::from(zone.length));
+        if zone.is_long() && !hole {
+            return Ok(Verdict::LookCloser); // it was one when it was asked about
+        }
         if hole || answer.holes_only {
+            let unread = if hole { u64::from(zone.length) } else { 0 };
+            self.source.figures.bytes_holes.fetch_add(unread, Ordering::Relaxed);
             return Ok(if hole == answer.holes_only { Verdict::Equal } else { Verdict::Differs });
         }
         let own = checksum_in(fd, zone.offset, u64::from(zone.length))?;
@@ -118,21 +141,18 @@ impl Run<'_> {
                 // It begins anew, or its number is about to mean another file.
                 return Ok(Ok(false));
             }
-            if only_hole(file.fd.as_fd(), offset, end - offset) {
-                let data = ZoneData::Hole(end - offset);
-                self.put(&Operation::Zone { id, offset, data });
-                return Ok(Ok(true));
+            let hole = hole_at(file.fd.as_fd(), offset, end);
+            if hole > 0 {
+                self.put(&Operation::Zone { id, offset, data: ZoneData::Hole(hole) });
+                offset += hole;
+                continue;
             }
             buffer.resize(PIECE_BYTES.min(end - offset) as usize, 0);
             let length = buffer.len() as u64;
-            if only_hole(file.fd.as_fd(), offset, length) {
-                self.put(&Operation::Zone { id, offset, data: ZoneData::Hole(length) });
-            } else {
-                let got = read_fully(file.fd.as_fd(), offset, &mut buffer)?;
-                if got > 0 {
-                    let data = ZoneData::Bytes(&buffer[..got]);
-                    self.put_counted(&Operation::Zone { id, offset, data }, got as u64);
-                }
+            let got = read_fully(file.fd.as_fd(), offset, &mut buffer)?;
+            if got > 0 {
+                let data = ZoneData::Bytes(&buffer[..got]);
+                self.put_counted(&Operation::Zone { id, offset, data }, got as u64);
             }
             offset += length;
         }

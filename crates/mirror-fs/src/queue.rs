@@ -21,6 +21,8 @@ use crate::tree::{Inode, Tree};
 pub type File = (Arc<Tree>, Arc<Inode>);
 
 pub const ZONE_BYTES: u64 = 1 << 20;
+/// A hole is asked about in one question up to this length.
+pub const HOLE_BYTES: u64 = 1 << 30;
 /// Above this many files that wait, no further directory is listed.
 const WAITING_FILES_MAX: usize = 50_000;
 
@@ -52,6 +54,13 @@ pub struct Zone {
     /// See `progress`: the answer is believed when these are still the file's.
     pub layout: u32,
     pub moved: u32,
+}
+
+impl Zone {
+    /// Longer than what is compared by checksum: it is only asked whether it is a hole.
+    pub fn is_long(&self) -> bool {
+        u64::from(self.length) > ZONE_BYTES
+    }
 }
 
 /// A range to be asked for, in zones of `step` bytes.
@@ -201,6 +210,22 @@ impl Queue {
         active.held += 1;
         self.asked += 1;
         Some(Work::Ask(active.file.clone(), offset, length as u32))
+    }
+
+    /// A zone that ends at `from` is to be asked about together with up to `more` behind it;
+    /// returns how much of that nobody has taken yet.
+    pub fn stretch(&mut self, id: FileId, from: u64, more: u64) -> u64 {
+        let Some(active) = self.active.get_mut(&id) else { return 0 };
+        let Some(range) = active.ranges.front_mut() else { return 0 };
+        if range.next != from || range.step != ZONE_BYTES {
+            return 0;
+        }
+        let taken = more.min(range.end - from);
+        range.next += taken;
+        if range.next >= range.end {
+            active.ranges.pop_front();
+        }
+        taken
     }
 
     /// The contents of this file are to be compared in these ranges. False: it is active already.

@@ -46,6 +46,8 @@ pub struct Figures {
     pub bytes_sent: AtomicU64,
     /// Known to be equal from an earlier resync that was cut; part of `bytes_done`.
     pub bytes_skipped: AtomicU64,
+    /// Holes here, of which nothing was read; part of `bytes_done`.
+    pub bytes_holes: AtomicU64,
 }
 
 pub struct Source {
@@ -142,8 +144,9 @@ impl Source {
     /// What it took, for the status. `sent`: bytes on the link so far.
     pub fn told(&self, sent: u64) -> serde_json::Value {
         let figures = &self.figures;
-        let (skipped, done) = (&figures.bytes_skipped, &figures.bytes_done);
-        let looked_at = done.load(Ordering::Relaxed) - skipped.load(Ordering::Relaxed);
+        let unread = [&figures.bytes_skipped, &figures.bytes_holes];
+        let unread: u64 = unread.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let looked_at = figures.bytes_done.load(Ordering::Relaxed).saturating_sub(unread);
         serde_json::json!({
             "only_doubt": self.only_doubt(),
             "files": figures.files_done.load(Ordering::Relaxed),

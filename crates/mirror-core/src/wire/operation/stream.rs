@@ -1,12 +1,14 @@
 //! The resync, which rides in the same stream, and what is said about the stream itself.
 
 use super::super::bytes::{Reader, Writer};
-use super::super::{kinds, WireError, MAX_DATA_BYTES};
+use super::super::{kinds, WireError};
 use super::contents::decode_data;
 use crate::message::{Entry, Metadata, Operation, ZoneData};
 
 const BYTES: u8 = 1;
 const HOLE: u8 = 2;
+/// Longer than a zone it is only asked whether there is nothing but a hole.
+const MAX_HOLE_BYTES: u32 = 1 << 30;
 
 /// The shortest entry: a name of one byte, number, kind, device, no target.
 const ENTRY_MIN_BYTES: usize = 2 + 8 + 1 + 8 + 2;
@@ -93,7 +95,7 @@ pub fn decode<'a>(kind: u16, r: &mut Reader<'a>) -> Result<Option<Operation<'a>>
         kinds::FILE_BEGIN => Operation::FileBegin { id: r.id("id")?, size: r.offset("size")? },
         kinds::ASK_CHECKSUM => {
             let (id, offset, length) = (r.id("id")?, r.u64("offset")?, r.u32("length")?);
-            if length as usize > MAX_DATA_BYTES {
+            if length > MAX_HOLE_BYTES {
                 return Err(r.error("length", &format!("a zone of {length} bytes is too long")));
             }
             r.file_end("length", offset, u64::from(length))?;
