@@ -18,7 +18,13 @@ from twofold.errors import BrokenInvariant, MachineError, OperatorError, Twofold
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -40,8 +46,7 @@ def run(arguments: list[str]) -> int:
         print(told, file=sys.stderr)
         return EXIT_LEFT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except PermissionError as e:
         print_error(
             MachineError(f"permission denied: {e.filename}", "Run it as root (sudo)."), as_json

@@ -343,3 +343,20 @@ def test_a_command_does_not_pay_for_the_others() -> None:
     whole = set(tree_for(["--help"]).commands)
     assert {"state", "cluster", "k3s"} < whole
     assert set(tree_for([]).commands) == set(tree_for(["no-such-word"]).commands) == whole
+
+
+@pytest.mark.parametrize("words", [["k3s"], ["--help"], ["state"]])
+def test_who_has_read_enough_sees_no_traceback(words: list[str]) -> None:
+    """As before `| head`: nobody reads what is printed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = Path(sys.executable).parent / "twofold"
+    environment = {**os.environ, "TWOFOLD_RUN": "/nowhere", "TWOFOLD_ETC": "/nowhere"}
+    try:
+        done = subprocess.run(
+            [program, *words], stdout=writing, stderr=subprocess.PIPE, env=environment, text=True,
+            timeout=30,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr, done.stderr
