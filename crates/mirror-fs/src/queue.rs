@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mirror_core::units::FileId;
+use mirror_core::wire::MAX_HOLE_BYTES;
 
 use crate::tree::{Inode, Tree};
 
@@ -22,7 +23,7 @@ pub type File = (Arc<Tree>, Arc<Inode>);
 
 pub const ZONE_BYTES: u64 = 1 << 20;
 /// A hole is asked about in one question up to this length.
-pub const HOLE_BYTES: u64 = 1 << 30;
+pub const HOLE_BYTES: u64 = MAX_HOLE_BYTES as u64;
 /// Above this many files that wait, no further directory is listed.
 const WAITING_FILES_MAX: usize = 50_000;
 

@@ -6,11 +6,8 @@ use std::sync::Arc;
 use mirror_core::verify::Verify;
 
 use crate::looking::{hole_at, open_contents, sum_of};
+use crate::queue::{HOLE_BYTES, ZONE_BYTES};
 use crate::verify_run::{Asked, Over, Place, Run, Suspect};
-
-const ZONE_BYTES: u64 = 1 << 20;
-/// A hole is asked about in one question up to this length.
-const HOLE_BYTES: u64 = 1 << 30;
 
 /// A file whose contents are compared in zones.
 pub(crate) struct Large {

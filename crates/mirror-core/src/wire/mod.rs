@@ -46,6 +46,9 @@ pub const VERSION: u16 = 1;
 /// The most data one operation carries.
 pub const MAX_DATA_BYTES: usize = 4 << 20;
 
+/// A hole is asked about in one question up to this length; of a longer one nobody asks at once.
+pub const MAX_HOLE_BYTES: u32 = 1 << 30;
+
 /// The longest body: data, or a listing, and room for the fields beside it.
 pub const MAX_BODY_BYTES: usize = MAX_DATA_BYTES + (64 << 10);
 

@@ -1,14 +1,12 @@
 //! The resync, which rides in the same stream, and what is said about the stream itself.
 
 use super::super::bytes::{Reader, Writer};
-use super::super::{kinds, WireError};
+use super::super::{kinds, WireError, MAX_HOLE_BYTES};
 use super::contents::decode_data;
 use crate::message::{Entry, Metadata, Operation, ZoneData};
 
 const BYTES: u8 = 1;
 const HOLE: u8 = 2;
-/// Longer than a zone it is only asked whether there is nothing but a hole.
-const MAX_HOLE_BYTES: u32 = 1 << 30;
 
 /// The shortest entry: a name of one byte, number, kind, device, no target.
 const ENTRY_MIN_BYTES: usize = 2 + 8 + 1 + 8 + 2;
