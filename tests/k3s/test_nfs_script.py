@@ -20,6 +20,7 @@ _SYSTEMCTL = """\
 #!/bin/sh
 echo "systemctl $*" >>"$CALLS"
 [ ! -e "$STUCK" ] || exit 0
+[ "$*" != "start $FAILS" ] || exit 1
 case "$*" in
 "start nfs-server") echo 16 >"$NFSD/threads" ;;
 "stop nfs-server") echo 0 >"$NFSD/threads" ;;
@@ -55,6 +56,7 @@ class Stand:
             "ETC": f"{self.place}/etc",
             "RUN": f"{self.place}/run",
             "NFSD": f"{self.place}/nfsd",
+            "FAILS": "nothing",
             "SCOPE_OPTION": "[--scope scope]",
             "DIRECTORY": f"{self.place}/replicated",
             "MOUNT": "/srv/k3s-volumes",
@@ -135,6 +137,18 @@ def test_a_server_that_does_not_stop_is_told_and_stays_exported(stand: Stand) ->
     code, said = stand.call("start")
     assert code == 1
     assert "from before still runs" in said
+
+
+@pytest.mark.parametrize("unit", ["nfsdcld", "nfs-server"])
+def test_what_did_not_come_up_in_time_does_not_stay_in_the_image(stand: Stand, unit: str) -> None:
+    """systemd goes on with a start that nobody waits for any more: nfsdcld, found running in the
+    image when this node had given up serving, kept the volumes from being unmounted.
+    """
+    code, said = stand.call("start", FAILS=unit)
+    assert code == 1
+    assert "does not start" in said or "is not started" in said
+    assert stand.calls()[-2:] == ["systemctl stop nfs-server", "systemctl stop nfsdcld"]
+    assert not stand.exports.exists()
 
 
 def test_without_systemd_it_says_how_to_go_on(stand: Stand) -> None:

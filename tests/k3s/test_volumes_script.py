@@ -129,6 +129,29 @@ def test_a_stop_that_cannot_be_is_told_within_its_bound(volumes: Volumes, tmp_pa
     assert volumes.call("stop") == (0, "")
 
 
+def test_a_bound_is_one_of_time_also_where_each_try_takes_long(
+    volumes: Volumes, tmp_path: Path
+) -> None:
+    """A busy machine: each program takes two seconds."""
+    assert volumes.call("start")[0] == 0
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    for name in ("umount", "awk"):
+        (slow / name).write_text(f'#!/bin/sh\nsleep 2\nPATH=${{PATH#*:}} exec {name} "$@"\n')
+        (slow / name).chmod(0o755)
+    inner = volumes.mount / "inner"
+    inner.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", inner], check=True, timeout=10)
+    try:
+        begun = time.monotonic()
+        code, said = volumes.call("stop", PATH=f"{slow}:{os.environ['PATH']}", RELEASE_S="3")
+        assert code == 1
+        assert f"{volumes.mount} could not be unmounted within 3 s" in said
+        assert time.monotonic() - begun < 14
+    finally:
+        subprocess.run(["umount", inner], check=True, timeout=10)
+
+
 def test_an_image_that_is_gone_is_not_replaced_by_an_empty_one(volumes: Volumes) -> None:
     assert volumes.call("start")[0] == 0
     assert volumes.call("stop")[0] == 0
