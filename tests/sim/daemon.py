@@ -156,7 +156,7 @@ class SimDaemon(Process):
 
     def _remember(self, view: View) -> None:
         wanted, disk = statefile.remembered(view), self.host.disk
-        if wanted == self.remembered:
+        if wanted == self.remembered and not self.unwritten:
             return
         self.host.tick("daemon")
         self.unwritten = disk.failing

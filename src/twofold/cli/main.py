@@ -28,7 +28,10 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """One command line; returns its exit code. Never shows a traceback to a person."""
+    """One command line; returns its exit code. Never shows a traceback to a person.
+
+    Raises `BrokenPipeError`, also out of the help, when nobody reads any more.
+    """
     from typer import Abort
 
     from twofold.cli.app import tree_for

@@ -97,6 +97,7 @@ class Daemon:
         gate = Gate(self._configuration.users.current, self._audit)
         self._local = LocalSocket(where.socket, self._commands.handle, gate=gate)
         self._known: tuple[bytes, ...] = ()
+        self._unreadable = False  # the cluster's files; said once
         self._refused: tuple[bytes, ...] = ()  # wrong files that were complained about
         self._witnesses: Sequence[Witness] = ()
 
@@ -164,8 +165,11 @@ class Daemon:
         try:
             found = cluster_files(self._where.etc)
         except OSError as e:  # the disk is dead: what runs here is handed over by who knows it
-            log.error("%s cannot be read: %s", self._where.etc, e)
+            if not self._unreadable:
+                log.error("%s cannot be read: %s", self._where.etc, e)
+            self._unreadable = True
             return
+        self._unreadable = False
         if found not in (self._known, self._refused) and self._usable(found):
             self._changed.set()
 

@@ -209,9 +209,10 @@ class ModuleDriver:
         return decision
 
     async def _remember(self, view: View) -> None:
-        """On disk when this returns, or `_unwritten` says why not; then the next tries again."""
+        """On disk when this returns, or `_unwritten` says why not; then the next tries again, also
+        when it has nothing new to remember: what needs the memory asks whether there is one."""
         wanted = statefile.remembered(view)
-        if wanted == self._remembered:
+        if wanted == self._remembered and not self._unwritten:
             return
         try:
             await self._state_file.write(statefile.encode(view, self._clock.wall_s()))

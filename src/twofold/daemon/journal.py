@@ -125,7 +125,8 @@ class Journal:
             if not self._complained:
                 log.error("the journal %s cannot be written: %s", self._path, e)
             self._complained = True
-            self._waiting.extendleft(reversed(batch))  # for who reads, and for later
+            # For who reads, and for later; what is too much is dropped at the old end.
+            self._waiting = deque((*batch, *self._waiting), WAITING_MAX)
 
     def _insert(self, batch: Sequence[Entry]) -> None:
         with contextlib.closing(self._open()) as db, db:

@@ -10,16 +10,27 @@ from pathlib import Path
 
 from tests.fakes.engine_model import EngineModel
 from tests.fakes.ports import Address, Application, Engine, Probe
+from tests.unit.machine.test_waking import ASLEEP, COPY, OFFER
 from twofold.adapters.clock import Clock
 from twofold.adapters.statefile import StateFile
 from twofold.daemon.checking import Checking
 from twofold.daemon.driver import ModuleDriver
 from twofold.daemon.journal import Journal
 from twofold.daemon.parts import Parts, Watched
-from twofold.machine.events import Found, PeerHeard, PrimAsked, StartAsked, StopAsked, SwapAsked
+from twofold.machine.events import (
+    Found,
+    Look,
+    PeerHeard,
+    PrimAsked,
+    StartAsked,
+    StopAsked,
+    SwapAsked,
+)
 from twofold.machine.model import Report, Settings, State, View
 from twofold.machine.rule import Answer
 from twofold.wire import statefile
+
+SERVES = Report(state=State.PRIM, epoch=2, generation=COPY.generation)
 
 
 class Bench:
@@ -269,6 +280,36 @@ async def test_what_cannot_be_remembered_is_not_taken(tmp_path: Path) -> None:
         await bench.at_rest(State.WAIT)
         assert (await bench.driver.ask(PrimAsked(), 5))[0] is Answer.ACCEPT
         assert "engine: become_primary" in bench.story
+
+
+async def test_a_disk_that_is_mended_is_noticed_by_who_has_nothing_new(tmp_path: Path) -> None:
+    """A claim writes nothing itself: a take-over that failed to be remembered, and was called off
+    since, must not refuse it for ever."""
+    bench = Bench(tmp_path)
+    async with running(bench):
+        now_s = bench.driver.now_s()
+        bench.driver.view = replace(
+            ASLEEP, settings=bench.driver.view.settings, now_s=now_s, peer_heard_s=now_s,
+            peer=SERVES, synced_epoch=2,
+        )  # fmt: skip
+        bench.driver.post(Look())
+        await bench.until(bench.file.path.exists)
+        aside = bench.file.path.with_suffix(".json.new")
+        aside.mkdir()
+        bench.driver.post(PeerHeard(OFFER))
+        await told(bench, "cannot be written")
+        assert (bench.driver.view.state, bench.driver.view.epoch) == (State.SECOND, ASLEEP.epoch)
+        bench.driver.post(PeerHeard(SERVES))
+        await bench.until(lambda: bench.driver.view.peer == SERVES)
+        aside.rmdir()
+        bench.driver.post(Look())
+        await told(bench, "can be written again")
+
+
+async def told(bench: Bench, words: str) -> None:
+    async with asyncio.timeout(5):
+        while words not in str(await bench.journal.read("files", 20, severity="alarm")):
+            await asyncio.sleep(0.005)
 
 
 async def test_the_service_is_given_away_though_nothing_can_be_remembered(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sqlite3
@@ -122,3 +123,19 @@ async def test_what_cannot_be_written_can_be_read_and_is_written_later(tmp_path:
     journal.write(entry(4))
     rows = await journal.read(None, 10)
     assert [r["sentence"] for r in rows] == [f"sentence {n}" for n in (1, 2, 3, 4)]
+
+
+async def test_of_too_much_that_cannot_be_written_the_oldest_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 3)
+    path = tmp_path / "journal.sqlite"
+    path.mkdir()
+    journal = Journal(path)
+    for number in range(3):
+        journal.write(entry(number))
+    asked = asyncio.create_task(journal.read(None, 10))
+    await asyncio.sleep(0)  # the three are being written, in vain
+    journal.write(entry(3))
+    rows = await asked
+    assert [r["sentence"] for r in rows] == ["sentence 1", "sentence 2", "sentence 3"]
