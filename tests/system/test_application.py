@@ -11,9 +11,11 @@ import pytest
 from tests.system.conftest import Pair
 from tests.system.test_failover import MAX_LOOPS, is_new_daemon
 from tests.system.troubled import (
+    LONG_IN_LAB,
     STOP_TIMEOUT_S,
     TIMEOUT_S,
     daemon_pid,
+    ends_well,
     has_begun,
     has_taken_over,
     in_state,
@@ -27,13 +29,7 @@ from tests.system.troubled import (
 from twofold.lab.cluster import other
 
 __all__ = ["site"]
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.fuse,
-    pytest.mark.slow,
-    pytest.mark.long,
-    pytest.mark.timeout(240),
-]
+pytestmark = LONG_IN_LAB
 
 
 @pytest.fixture(autouse=True)
@@ -101,9 +97,7 @@ def test_what_does_not_start_on_the_only_node_is_given_up_with_an_alarm(pair: Pa
     mended(pair)
     pair.twofold(node, "start", pair.module)
     pair.twofold(other(node), "start", pair.module)
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_a_swap_comes_back_when_the_other_cannot_start_it(pair: Pair) -> None:
@@ -132,9 +126,7 @@ def test_a_stop_that_fails_or_hangs_is_forced_and_the_other_serves(pair: Pair, h
     is_told(pair, node, "stops by force")
     mended(pair)
     pair.twofold(node, "start", pair.module)
-    pair.whole()
-    assert pair.primary() == other(node)
-    pair.nothing_lost()
+    ends_well(pair, other(node))
 
 
 @BAD_STOPS
@@ -159,9 +151,7 @@ def test_the_checker_restart_restarts_here(pair: Pair) -> None:
     pair.outage_s(event_s, partial(pair.restarted, node, pid))
     mended(pair)
     is_told(pair, node, "checker c-restart failed")
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_the_checker_failover_has_the_other_serve(pair: Pair) -> None:

@@ -4,32 +4,26 @@ two ways carries, what is lost at random, and splits in which only one of them w
 from __future__ import annotations
 
 import json
-import signal
 import time
-
-import pytest
 
 from tests.system.cables import bad_weather, flow_lost, join, parted
 from tests.system.conftest import Pair
-from tests.system.test_deaths import resync_runs, write_much
-from tests.system.troubled import TIMEOUT_S, in_state, is_told, never_serves, site
+from tests.system.troubled import (
+    LONG_IN_LAB,
+    TIMEOUT_S,
+    amid_a_resync,
+    ends_well,
+    in_state,
+    is_told,
+    never_serves,
+    site,
+    suspended,
+)
 from twofold.lab.cluster import other
 from twofold.lab.lab import NODES
 
 __all__ = ["site"]
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.fuse,
-    pytest.mark.slow,
-    pytest.mark.long,
-    pytest.mark.timeout(240),
-]
-STOP_ALL = "import os, sys; os.kill(-1, int(sys.argv[1]))"
-
-
-def of_all(pair: Pair, node: str, number: signal.Signals) -> None:
-    """Every process of the node, as a machine that is suspended and goes on."""
-    pair.lab.exec(node, ["python", "-c", STOP_ALL, str(int(number))])
+pytestmark = LONG_IN_LAB
 
 
 def test_only_the_replication_link_is_lost(pair: Pair) -> None:
@@ -41,9 +35,7 @@ def test_only_the_replication_link_is_lost(pair: Pair) -> None:
         is_told(pair, node, "cannot be reached")
         never_serves(pair, other(node), TIMEOUT_S)
         pair.calm()
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_the_link_is_lost_as_soon_as_a_resync_has_ended(pair: Pair) -> None:
@@ -58,32 +50,19 @@ def test_the_link_is_lost_as_soon_as_a_resync_has_ended(pair: Pair) -> None:
         pause_s = pair.outage_s(event_s, lambda: pair.shown(node).startswith("ALONE"))
         assert pause_s < 2 * TIMEOUT_S + 1
         pair.calm()
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_a_second_that_slept_through_its_resync_does_not_serve(pair: Pair) -> None:
-    node = pair.primary()
-    second = other(node)
-    pair.lab.kill(second)
-    in_state(pair, node, "ALONE")
-    write_much(pair, node, seconds_of_resync=10)
-    pair.lab.start(second)
-    resync_runs(pair, second)
-    of_all(pair, second, signal.SIGSTOP)
-    try:
+    node, second = amid_a_resync(pair, 10)
+    with suspended(pair, second):
         in_state(pair, node, "ALONE")
         pair.calm()
         pair.lab.kill(node)
-    finally:
-        of_all(pair, second, signal.SIGCONT)
     never_serves(pair, second, 2 * TIMEOUT_S)
     is_told(pair, second, "incomplete")
     pair.lab.start(node)
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_three_of_ten_packets_are_lost_and_nobody_takes_over(pair: Pair) -> None:
@@ -96,9 +75,7 @@ def test_three_of_ten_packets_are_lost_and_nobody_takes_over(pair: Pair) -> None
         for each in weather:
             each.wait(40)
         join(pair, *NODES)
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def put(pair: Pair, node: str, name: str) -> None:
@@ -146,6 +123,4 @@ def test_both_served_and_the_loser_stopped_before_they_met(pair: Pair) -> None:
         pair.twofold(loser, "stop", pair.module)
         put(pair, other(loser), "only-the-winner")
     pair.twofold(loser, "start", pair.module)
-    pair.whole()
-    assert pair.primary() == other(loser)
-    pair.nothing_lost()
+    ends_well(pair, other(loser))

@@ -11,10 +11,12 @@ import pytest
 from tests.system.conftest import Pair
 from tests.system.test_failover import is_new_daemon
 from tests.system.troubled import (
-    RESYNC_BYTES_PER_S,
+    LONG_IN_LAB,
     TIMEOUT_S,
     Beside,
+    amid_a_resync,
     daemon_pid,
+    ends_well,
     has_taken_over,
     in_state,
     is_told,
@@ -22,19 +24,12 @@ from tests.system.troubled import (
     never_serves,
     site,
     trouble,
-    why,
 )
 from twofold.lab.cluster import DAEMON, daemon_command, other
 from twofold.lab.lab import NODES
 
 __all__ = ["site"]
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.fuse,
-    pytest.mark.slow,
-    pytest.mark.long,
-    pytest.mark.timeout(240),
-]
+pytestmark = LONG_IN_LAB
 
 
 @pytest.fixture(autouse=True)
@@ -49,18 +44,6 @@ def both_lose_power(pair: Pair) -> None:
         pair.lab.kill(node)
 
 
-def write_much(pair: Pair, node: str, seconds_of_resync: int) -> None:
-    mib = seconds_of_resync * RESYNC_BYTES_PER_S >> 20
-    words = f"dd if=/dev/urandom of={pair.workload.directory}/much bs=1M count={mib} conv=fsync"
-    pair.lab.exec(node, ["sh", "-c", f"{words} status=none"])
-
-
-def resync_runs(pair: Pair, second: str) -> None:
-    in_state(pair, second, "SECOND Transient")
-    time.sleep(1)
-    assert pair.shown(second) == "SECOND Transient", "the resync is over already"
-
-
 def test_power_cut_of_both(pair: Pair) -> None:
     last = pair.primary()
     both_lose_power(pair)
@@ -68,10 +51,8 @@ def test_power_cut_of_both(pair: Pair) -> None:
     for node in NODES:
         pair.lab.start(node)
     pair.outage_s(event_s, lambda: pair.serves(last))
-    pair.whole()
-    assert pair.primary() == last
-    is_told(pair, last, "it is")
-    pair.nothing_lost()
+    is_told(pair, last, f"both nodes have the same data, and it is {last}'s turn to serve")
+    ends_well(pair, last)
 
 
 def test_a_second_that_was_stopped_serves_when_the_primary_wrote_nothing_since(pair: Pair) -> None:
@@ -81,9 +62,8 @@ def test_a_second_that_was_stopped_serves_when_the_primary_wrote_nothing_since(p
     pair.lab.kill(node)
     pair.twofold(other(node), "start", pair.module, "--no-wait")
     pair.lab.start(node)
-    pair.whole()
-    print("serves:", pair.primary(), why(pair, pair.primary()))
-    pair.nothing_lost()
+    is_told(pair, other(node), f"it is {other(node)}'s turn to serve")
+    ends_well(pair, other(node))
 
 
 def test_of_two_copies_cut_short_the_last_primary_is_waited_for(pair: Pair) -> None:
@@ -100,9 +80,7 @@ def test_of_two_copies_cut_short_the_last_primary_is_waited_for(pair: Pair) -> N
     assert not pair.serves(last)
     is_told(pair, last, "Waiting until checker c-wait is well")
     mended(pair, last)
-    pair.whole()
-    assert pair.primary() == last
-    pair.nothing_lost()
+    ends_well(pair, last)
 
 
 def test_a_copy_that_was_not_in_step_again_does_not_serve(pair: Pair) -> None:
@@ -120,28 +98,17 @@ def test_a_copy_that_was_not_in_step_again_does_not_serve(pair: Pair) -> None:
     never_serves(pair, second, TIMEOUT_S + 2)
     is_told(pair, second, "run `twofold prim")
     pair.lab.start(node)
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_a_half_copy_does_not_serve(pair: Pair) -> None:
-    node = pair.primary()
-    second = other(node)
-    pair.lab.kill(second)
-    in_state(pair, node, "ALONE")
-    write_much(pair, node, seconds_of_resync=12)
-    pair.lab.start(second)
-    resync_runs(pair, second)
-    time.sleep(2)
+    node, second = amid_a_resync(pair, 12)
     pair.lab.kill(node)
     in_state(pair, second, "WAIT")
     never_serves(pair, second, TIMEOUT_S + 2)
     is_told(pair, second, "incomplete")
     pair.lab.start(node)
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_daemons_that_die_in_the_middle_of_swaps(pair: Pair) -> None:
@@ -191,9 +158,7 @@ def test_a_daemon_comes_back_to_an_engine_whose_epoch_is_over(pair: Pair) -> Non
         pair.lab.heal()
         pair.lab.supervise(node, DAEMON, daemon_command())
     is_told(pair, node, "so " + node + " gives up and follows it")
-    pair.whole()
-    assert pair.primary() == other(node)
-    pair.nothing_lost()
+    ends_well(pair, other(node))
 
 
 def test_an_engine_that_does_not_start_is_tried_again_then_given_up(pair: Pair) -> None:
@@ -208,6 +173,4 @@ def test_an_engine_that_does_not_start_is_tried_again_then_given_up(pair: Pair) 
     is_told(pair, second, f"{place} cannot be opened: No such file or directory")
     pair.lab.exec(second, ["mv", f"{place}.away", place])
     pair.twofold(second, "start", pair.module)
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.system.conftest import Pair
 from tests.system.troubled import (
+    LONG_IN_LAB,
     TIMEOUT_S,
+    ends_well,
     has_taken_over,
     in_state,
     is_told,
     never_serves,
     site,
-    why,
 )
 from twofold.lab import kernel
 from twofold.lab.cluster import other
 
 __all__ = ["site"]
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.fuse,
-    pytest.mark.slow,
-    pytest.mark.long,
-    pytest.mark.timeout(240),
-]
+pytestmark = LONG_IN_LAB
 
 
 def disk_fails(pair: Pair, node: str) -> None:
@@ -49,13 +42,12 @@ def test_the_disk_of_the_primary_fails(pair: Pair) -> None:
     disk_fails(pair, node)
     try:
         assert has_taken_over(pair, node, event_s) < TIMEOUT_S + 5
-        print(why(pair, other(node)))
+        is_told(pair, other(node), "does not serve any more, and this copy is current")
+        is_told(pair, node, "this node stops by force")
         pair.calm()
     finally:
         replaced(pair, node)
-    pair.whole()
-    assert pair.primary() == other(node)
-    pair.nothing_lost()
+    ends_well(pair, other(node))
 
 
 def test_the_disk_of_the_second_fails(pair: Pair) -> None:
@@ -70,9 +62,7 @@ def test_the_disk_of_the_second_fails(pair: Pair) -> None:
         never_serves(pair, other(node), 2)
     finally:
         replaced(pair, other(node))
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_the_disk_of_the_second_fails_and_then_the_primary_loses_power(pair: Pair) -> None:
@@ -84,9 +74,7 @@ def test_the_disk_of_the_second_fails_and_then_the_primary_loses_power(pair: Pai
     replaced(pair, other(node))
     never_serves(pair, other(node), TIMEOUT_S + 3)
     pair.lab.start(node)
-    pair.whole()
-    assert pair.primary() == node
-    pair.nothing_lost()
+    ends_well(pair, node)
 
 
 def test_a_record_that_cannot_be_written_is_no_take_over(pair: Pair) -> None:
@@ -98,7 +86,7 @@ def test_a_record_that_cannot_be_written_is_no_take_over(pair: Pair) -> None:
     try:
         pair.lab.kill(node)
         never_serves(pair, second, TIMEOUT_S + 3)
-        print(why(pair, second))
+        is_told(pair, second, "cannot be written")
     finally:
         pair.lab.exec(second, ["mount", "-o", "remount,bind,rw", place])
     pair.cluster.wait("it serves", lambda: pair.serves(second), 30)
@@ -148,9 +136,7 @@ def test_old_data_waits_and_says_for_whom(pair: Pair) -> None:
     code, said = pair.twofold(old, "prim", pair.module, check=False)
     assert code != 0 and "prim" in said, said
     pair.lab.start(new)
-    pair.whole()
-    assert pair.primary() == new
-    pair.nothing_lost()
+    ends_well(pair, new)
 
 
 def test_old_data_that_a_person_has_serve_is_what_both_have_afterwards(pair: Pair) -> None:

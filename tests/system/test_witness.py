@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Generator
@@ -19,7 +18,7 @@ import pytest
 
 from tests.system.cables import join, part
 from tests.system.conftest import READY_WITHIN_S, Pair
-from tests.system.troubled import Beside
+from tests.system.troubled import Beside, suspended
 from twofold.lab.cluster import Cluster, other
 from twofold.lab.lab import NODES, WITNESS, Lab
 from twofold.lab.workloads import SqliteWorkload
@@ -153,18 +152,12 @@ def test_a_primary_that_is_cut_off_stops_and_the_other_serves(pair: Pair) -> Non
 def test_a_paused_primary_wakes_up_in_an_epoch_that_is_over(pair: Pair) -> None:
     """All processes of the node are stopped for longer than the timeout, while a client writes."""
     old = pair.primary()
-    send = "import os, sys; os.kill(-1, int(sys.argv[1]))"
     with Watch(pair) as watch:
         event_s = time.monotonic()
-        pair.lab.exec(old, ["python", "-c", send, str(int(signal.SIGSTOP))])
-        try:
+        with suspended(pair, old):
             pair.outage_s(event_s, lambda: pair.serves(other(old)), 15)
             pair.calm()
-        finally:
-            pair.lab.exec(old, ["python", "-c", send, str(int(signal.SIGCONT))])
         woken_s = time.monotonic()
-        address = str(pair.workload.port)
-        assert address
         held = ["sh", "-c", "ip -4 address show | grep -c 10.77.0.100/ || true"]
         pair.cluster.wait(
             "the address is left", lambda: pair.lab.exec(old, held).stdout.strip() == "0", 10

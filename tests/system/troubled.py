@@ -8,7 +8,9 @@ node's disk, so they outlive a boot. A resync is held at 4 MiB/s, so that a test
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +29,14 @@ MARKS = "/var/tmp/trouble"
 STOP_TIMEOUT_S = 3.0
 RESYNC_BYTES_PER_S = 4 << 20
 TIMEOUT_S = 3.0  # heartbeat.timeout, as the product has it by default
+
+LONG_IN_LAB = [
+    pytest.mark.root,
+    pytest.mark.fuse,
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.timeout(240),
+]
 
 _HOOK = f"""#!/bin/sh
 has() {{ test -e {MARKS}/$1; }}
@@ -187,3 +197,37 @@ def daemon_pid(pair: Pair, node: str) -> int:
 def has_taken_over(pair: Pair, old: str, event_s: float) -> float:
     """Seconds that the client waited until the node beside `old` served it."""
     return pair.outage_s(event_s, lambda: pair.serves(other(old)))
+
+
+def ends_well(pair: Pair, node: str) -> None:
+    """The pair is whole again, this node serves, and nothing acknowledged is lost."""
+    pair.whole()
+    assert pair.primary() == node, why(pair, node)
+    pair.nothing_lost()
+
+
+@contextlib.contextmanager
+def suspended(pair: Pair, node: str) -> Generator[None]:
+    """Every process of the node is stopped, as on a machine that is suspended; then it goes on."""
+    send = "import os, sys; os.kill(-1, int(sys.argv[1]))"
+    pair.lab.exec(node, ["python", "-c", send, str(int(signal.SIGSTOP))])
+    try:
+        yield
+    finally:
+        pair.lab.exec(node, ["python", "-c", send, str(int(signal.SIGCONT))])
+
+
+def amid_a_resync(pair: Pair, seconds: int) -> tuple[str, str]:
+    """(who serves alone, who is being copied to for about so many seconds more)."""
+    node = pair.primary()
+    second = other(node)
+    pair.lab.kill(second)
+    in_state(pair, node, "ALONE")
+    mib = seconds * RESYNC_BYTES_PER_S >> 20
+    words = f"dd if=/dev/urandom of={pair.workload.directory}/much bs=1M count={mib} conv=fsync"
+    pair.lab.exec(node, ["sh", "-c", f"{words} status=none"])
+    pair.lab.start(second)
+    in_state(pair, second, "SECOND Transient")
+    time.sleep(1)
+    assert pair.shown(second) == "SECOND Transient", "the resync is over already"
+    return node, second

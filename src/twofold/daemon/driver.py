@@ -219,10 +219,11 @@ class ModuleDriver:
         except OSError as e:
             if not self._unwritten:
                 self._unwritten = f"{self._state_file.path} cannot be written: {e.strerror or e}"
-                self._alarm(f"{self._unwritten}; this node can give the service away, not take it")
+                can = "this node can give the service away, not take it"
+                self._decisive("MemoryLost", f"{self._unwritten}; {can}")
             return
         if self._unwritten:
-            self._alarm(f"{self._state_file.path} can be written again")
+            self._decisive("MemoryBack", f"{self._state_file.path} can be written again")
         self._remembered, self._unwritten = wanted, ""
 
     def _write_down(self, event: Event, decision: Decision) -> None:
@@ -243,6 +244,16 @@ class ModuleDriver:
 
     def _alarm(self, sentence: str) -> None:
         self._journal.write(Entry(self._clock.wall_s(), self.name, "alarm", sentence))
+
+    def _decisive(self, event: str, sentence: str) -> None:
+        """An alarm that who asks why must see: it decides what this node may do, or lost."""
+        state = self.view.state.value
+        self._journal.write(
+            Entry(
+                self._clock.wall_s(), self.name, "alarm", sentence,
+                decision=True, state=state, event=event, then=state,
+            )
+        )  # fmt: skip
 
     def _tell_peer(self, before: View) -> None:
         said = self.report
@@ -331,13 +342,7 @@ class ModuleDriver:
     def _tell_of_rescues(self, engine: Engine) -> None:
         before, self._engine_before = self._engine_before, engine
         for sentence in rescue_news(before, engine, self.name):
-            state = self.view.state.value
-            self._journal.write(
-                Entry(
-                    self._clock.wall_s(), self.name, "alarm", sentence,
-                    decision=True, state=state, event="Rescue", then=state,
-                )
-            )  # fmt: skip
+            self._decisive("Rescue", sentence)
 
     def _hear_exit(self, service: str, why: str) -> None:
         checker = self._exits.get(service)

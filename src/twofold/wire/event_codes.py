@@ -40,6 +40,8 @@ DECISION_CODES = {
     "decision.checker_well": "a checker that had failed is well again",
     "decision.timer_fired": "a time ran out, such as the other node's silence",
     "decision.look": "a consequence of what was decided before",
+    "decision.memory_lost": "the module's state cannot be written: nothing that needs it is begun",
+    "decision.memory_back": "the module's state can be written again",
     "decision.rescue": "data that only the copy giving way had is being saved, or could not be",
 }
 OTHER_CODES = {
