@@ -1,6 +1,7 @@
 /* The arbitration protocol, for Spin: two nodes that lost each other, one witness that compares and
  * sets, and everything that may go wrong between them: questions and answers that are lost, asked
- * again, and late; nodes that crash between asking, knowing and acting, and forget all but their disk.
+ * again, and late; nodes that crash between asking, knowing and acting, and forget all but their disk;
+ * heartbeats that one of them hears and the other does not.
  *
  * Checked exhaustively: never two nodes acknowledge in one term (`owner`), and nobody acknowledges
  * in a term after a later one was served (`served`).
@@ -18,6 +19,10 @@ bool linked = true;
 byte owner[TERMS];            /* who acknowledged alone in a term */
 byte served = 0;              /* the highest term in which anybody acknowledged alone */
 byte known[2];                /* on each node's disk: the highest term it knows */
+byte usable[2];               /* the term that a node won and may still begin to use; 0: none */
+bool serves[2];               /* in a term that it won */
+byte told[2];                 /* what was usable[] of the other when it was heard last */
+byte heard = 0;
 byte crashes = 0;
 
 inline claim(who, asked, answer) {
@@ -39,6 +44,20 @@ inline acknowledge(who, when) {
     }
 }
 
+/* One heartbeat of the other arrives. Whoever hears the other uses nothing any more that it won:
+ * it decides with it, or asks again; and it never begins against one that serves in a later term. */
+inline hear(me) {
+    atomic {
+        heard++;
+        usable[me] = 0;
+        told[me] = usable[1 - me];
+        if
+        :: known[1 - me] > known[me] -> known[me] = known[1 - me]
+        :: else
+        fi
+    }
+}
+
 /* Frozen from the loss on; goes on alone only with a term that it has won. */
 proctype node(byte me) {
     byte term = 0;
@@ -50,7 +69,15 @@ lost:
     :: !linked -> break
     od;
 ask:
+    if
+    :: heard < 3 -> hear(me); if :: serves[1 - me] -> goto over :: else fi
+    :: skip
+    fi;
+#ifndef HIGHER
+    wanted = (told[me] > 0 && told[me] == known[me] -> told[me] : known[me] + 1);
+#else
     wanted = known[me] + 1;
+#endif
     if
     :: wanted >= TERMS -> goto over
     :: else
@@ -66,7 +93,7 @@ ask:
     :: skip
     fi;
     if
-    :: won -> known[me] = wanted; term = wanted
+    :: won -> atomic { known[me] = wanted; term = wanted; usable[me] = term }
 #ifndef NO_FENCE
     :: !won -> known[me] = stored; goto over  /* the other has it: stop serving, follow */
 #else
@@ -74,9 +101,14 @@ ask:
 #endif
     fi;
     if
-    :: crashes < 2 -> crashes++; goto ask     /* dies with the term on disk, asks for the next */
+    :: crashes < 2 -> atomic { crashes++; usable[me] = 0; told[me] = 0 }; goto ask
+                                              /* dies with the term on disk, asks for the next */
+    :: heard < 3 -> hear(me); goto ask        /* while it stands down */
     :: skip
     fi;
+#ifndef NO_FENCE
+    atomic { usable[me] = 0; serves[me] = true };
+#endif
 serve:
     do
     :: acknowledge(me, term)

@@ -1,7 +1,8 @@
 """The engine process of one module: started, found again, asked, listened to.
 
 It runs in its own session and outlives the daemon. One connection asks, another subscribes; the end
-of the subscription is how the death of the engine is noticed. Every command has a bound.
+of the subscription is how the death of the engine is noticed. Every command has a bound, and an
+engine that does not even say how it is while it is waited for has hung: it is given up earlier.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from twofold.wire import mirror as wire
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 40.0
+ABORT_TIMEOUT_S = 5.0  # brings nothing out any more
 _BOUNDS_S = {"status": 5.0, "reconcile": 5.0, "continue_alone": 10.0, "stop": STOP_TIMEOUT_S}
 _BOUND_S = 30.0  # the engine itself waits up to 20 s for a hand-over
+_PROBE_EVERY_S = 2.0
+SILENT_MAX_S = 8.0  # its status costs the engine no disk and no network
 _POLL_S = 0.05
 
 Told = Callable[[Mapping[str, Any] | None], None]
@@ -98,15 +102,36 @@ class MirrorProcess:
         return True
 
     async def command(self, name: str, **fields: Any) -> Mapping[str, Any]:
-        bound_s = _BOUNDS_S.get(name, _BOUND_S)
+        bound_s = ABORT_TIMEOUT_S if fields.get("abort") else _BOUNDS_S.get(name, _BOUND_S)
+        asked = asyncio.create_task(self._ask(name, fields))
+        tasks = [asked]
+        if name != "stop":  # who is about to end accepts nobody any more
+            tasks.append(asyncio.create_task(self._probe()))
         try:
             async with asyncio.timeout(bound_s):
-                reply = await self._ask(name, fields)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                reply = await (asked if asked.done() else tasks[-1])
         except TimeoutError:
             raise MirrorFailed(f"the engine did not end {name!r} within {bound_s:g} s") from None
         except (OSError, asyncio.IncompleteReadError) as e:
             raise MirrorFailed(f"the engine is not running ({e})") from None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return wire.checked(reply)
+
+    async def _probe(self) -> Mapping[str, Any]:
+        """Never ends while the engine answers; it takes no lock that a command holds for long."""
+        while True:
+            await asyncio.sleep(_PROBE_EVERY_S)
+            try:
+                async with asyncio.timeout(SILENT_MAX_S):
+                    await self._ask("status", {})
+            except TimeoutError:
+                raise MirrorFailed(
+                    f"the engine hangs: it has not said how it is for {SILENT_MAX_S:g} s"
+                ) from None
 
     async def _ask(self, name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         reader, writer = await asyncio.open_unix_connection(self._socket, limit=wire.LINE_BYTES_MAX)

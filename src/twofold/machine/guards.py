@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twofold.errors import MirrorFailed
 from twofold.machine import links
 from twofold.machine.actions import BecomePrimary, BecomeSecondary, ContinueAlone, StopApplication
 from twofold.machine.arbitration import STAND_DOWN_S
@@ -220,6 +221,9 @@ loops_spent = seen(
     "max_loops is reached",
     lambda v: len(recent(v.loops_s, v.now_s, v.settings.loop_interval_s)) >= v.settings.max_loops,
 )
+unsure = seen(
+    "the engine is not sure of this copy", lambda v: v.engine is not None and not v.engine.trusted
+)
 disk_failed = seen(
     "the disk failed",
     lambda v: v.engine is not None and v.engine.failed in ("io_error", "read_only"),
@@ -228,6 +232,9 @@ disk_failed = seen(
 forced = Guard("forced", lambda _v, e: isinstance(e, PrimAsked) and e.force)
 at_engine = failed_at("an engine command", BecomePrimary)
 at_handover = failed_at("the engine's hand-over", BecomeSecondary)
+engine_silent = at_handover & Guard(
+    "it gave no answer", lambda _v, e: isinstance(e, JobFailed) and e.reason == MirrorFailed.code
+)
 at_app_stop = failed_at("the stop of the application", StopApplication)
 alone_refused = Guard(
     "it was continue alone",

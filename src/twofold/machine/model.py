@@ -156,6 +156,7 @@ class Report:
     knows_alone: int = 0  # ... and this copy is marked
     alone_epoch: int = 0  # what this node wrote since then, its peer may not have
     claimed: int = 0
+    won: int = 0  # ... and may still be used: until this node hears the peer
     undecided: bool = False  # stopped serving for want of a ruling: no consent to take over
     failed: bool = False
     unwell: bool = False  # a checker with the action wait says that it cannot serve
@@ -316,6 +317,7 @@ def report(view: View, digest: str = "") -> Report:
         knows_alone=0 if copy_current(view) or not marked(view) else view.peer_alone_epoch,
         alone_epoch=view.alone_epoch,
         claimed=view.claimed,
+        won=view.won,
         undecided=view.undecided,
         failed=recently_failed(view),
         unwell=view.unwell != (),

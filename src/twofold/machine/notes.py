@@ -40,11 +40,17 @@ def next_epoch(view: View) -> int:
 
 
 def claimed_epoch(view: View) -> int:
-    """What to ask the arbiter for: with a witness, the first epoch of the next term."""
+    """What to ask the arbiter for: with a witness, the first epoch of the next term.
+
+    A term that the peer won, and may use at any moment, is asked for too: a higher one would be
+    given, and both would serve. What the witness answers is that the peer has it.
+    """
     epoch = next_epoch(view)
-    if view.settings.arbitration == "witness":
-        return first_epoch(term_of(epoch - 1) + 1)
-    return epoch
+    if view.settings.arbitration != "witness":
+        return epoch
+    last = term_of(epoch - 1)
+    theirs = term_of(view.peer.won) if view.peer else 0
+    return first_epoch(last if theirs == last > 0 else last + 1)
 
 
 def _ask(view: View, _event: Event) -> View:

@@ -23,7 +23,7 @@ from twofold.machine.events import (
 )
 from twofold.machine.model import Job, Offer, State, Wish
 from twofold.machine.rule import Answer, Rule, Severity
-from twofold.machine.rules_arbitration import LET_GO
+from twofold.machine.rules_arbitration import LET_GO, LET_GO_FOR_GOOD
 from twofold.machine.rules_stopped import SERVE_NOTES, START_PRIMARY
 
 WAIT, ALONE, PRIM, SECOND = State.WAIT, State.ALONE, State.PRIM, State.SECOND
@@ -101,6 +101,18 @@ SERVING_JOBS: tuple[Rule, ...] = (
         severity=Severity.ALARM,
         because="the application does not start ({text}); there is nobody else, so once more",
     ),
+    # It gave its role up while writes were under way: the peer had been away, unnoticed.
+    Rule(
+        given=BOTH,
+        on=(JobDone,),
+        when=g.ended(Job.HANDING_OVER) & g.unsure & g.stop_wished,
+        then=WAIT,
+        job=Job.STOPPING,
+        do=(StopApplication("both"), StopEngine()),
+        severity=Severity.ALARM,
+        because="{peer} was away for a moment and does not have everything; {node} stops all the "
+        "same",
+    ),
     Rule(
         given=BOTH,
         on=(JobDone,),
@@ -122,6 +134,31 @@ SERVING_JOBS: tuple[Rule, ...] = (
         because="{peer} was lost before the service was offered to it, so {node} goes on",
     ),
     Rule(
+        given=(PRIM,),
+        on=(JobDone,),
+        when=g.ended(Job.HANDING_OVER) & g.unsure & g.peer_claimed,
+        then=WAIT,
+        job=Job.STEPPING_ASIDE,
+        do=LET_GO,
+        sets=(n.wish(Wish.START), n.SWAP_DONE),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="{peer} does not have everything and has claimed the service, "
+        "so {node} stops serving",
+    ),
+    Rule(
+        given=(PRIM,),
+        on=(JobDone,),
+        when=g.ended(Job.HANDING_OVER) & g.unsure,
+        job=Job.SERVING,
+        do=(BecomePrimary(alone=False, force=True), *START_PRIMARY),
+        sets=(n.SWAP_DONE,),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="{peer} was away for a moment and does not have everything, so {node} goes on "
+        "serving",
+    ),
+    Rule(
         given=BOTH,
         on=(JobDone,),
         when=g.ended(Job.HANDING_OVER) & g.failed_here,
@@ -140,6 +177,30 @@ SERVING_JOBS: tuple[Rule, ...] = (
         do=(StartApplication("second"),),
         sets=(n.offer(Offer.SWAP), n.SWAP_DONE),
         because="the application is stopped and everything is on {peer}, which may take over now",
+    ),
+    # An engine that says nothing cannot serve either: asking it for that would cost another wait.
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.HANDING_OVER) & g.engine_silent & g.stop_wished,
+        then=WAIT,
+        job=Job.FORCING,
+        do=LET_GO_FOR_GOOD,
+        sets=(n.TROUBLE,),
+        severity=Severity.ALARM,
+        because="the engine gave no answer ({text}), so this node stops by force",
+    ),
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.HANDING_OVER) & g.engine_silent,
+        then=WAIT,
+        job=Job.STEPPING_ASIDE,
+        do=LET_GO,
+        sets=(n.wish(Wish.START), n.SWAP_DONE, n.TROUBLE, n.COUNT_LOOP),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the engine gave no answer ({text}), so {node} stops serving by force",
     ),
     Rule(
         given=BOTH,

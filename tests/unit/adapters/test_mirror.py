@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,20 @@ async def test_its_last_words_are_told(tmp_path: Path) -> None:
     broken = engine(tmp_path, "/bin/sh", "-c", f"echo '{words}' >&2; exit 2")
     with pytest.raises(MirrorFailed, match=r"/srv/files does not exist"):
         await broken.ensure_running()
+
+
+async def test_one_that_hangs_is_given_up_early_and_ended_by_force(tmp_path: Path) -> None:
+    hung = engine(tmp_path)
+    await hung.ensure_running()
+    pid = (await hung.command("status"))["status"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        begun_s = time.monotonic()
+        with pytest.raises(MirrorFailed, match="hangs"):
+            await hung.command("become_secondary", epoch=1, follow=True)
+        assert time.monotonic() - begun_s < 30 - 10
+        await hung.stop(abort=True)
+        assert await hung.find() is None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

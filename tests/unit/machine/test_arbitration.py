@@ -18,7 +18,8 @@ from twofold.machine.arbitration import (
     term_of,
 )
 from twofold.machine.events import JobFailed, PeerHeard
-from twofold.machine.model import Engine, Job, Report, Settings, State, View
+from twofold.machine.model import Engine, Job, Report, Settings, State, View, report
+from twofold.machine.notes import claimed_epoch
 from twofold.machine.step import absorb, step
 
 
@@ -127,3 +128,23 @@ def test_a_follower_that_has_seen_a_later_epoch_is_let_in(theirs: int, begins: i
     assert decision.view.state is State.ALONE
     begun = [a.epoch for a in decision.do if isinstance(a, ContinueAlone)]
     assert begun == ([begins] if begins else [])
+
+
+@pytest.mark.parametrize(("usable", "asked"), [(0, 2), (1, 1)])
+def test_a_term_that_the_other_may_still_use_is_asked_for_too(usable: int, asked: int) -> None:
+    """A higher one would be given, and both would serve; this one, the witness says, is taken."""
+    view = View(
+        settings=Settings(arbitration="witness"),
+        state=State.PRIM,
+        now_s=10.0,
+        epoch=3,
+        peer=Report(state=State.SECOND, claimed=first_epoch(1), won=first_epoch(usable)),
+    )
+    assert claimed_epoch(view) == first_epoch(asked)
+
+
+def test_who_has_won_a_term_says_so_until_it_hears_the_other() -> None:
+    view = View(won=first_epoch(1), claimed=first_epoch(1))
+    assert report(view).won == first_epoch(1)
+    event = PeerHeard(Report(state=State.PRIM))
+    assert report(absorb(view, event, 1.0)).won == 0
