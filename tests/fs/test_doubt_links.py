@@ -62,6 +62,36 @@ def test_names_below_a_directory_that_is_in_doubt(pair: Pair) -> None:
     same(pair)
 
 
+def loses_the_last_write(pair: Pair, path: Path, before: bytes) -> None:
+    """As a loss of power does: the other node has what this one's disk never got."""
+    pair.a.kill()
+    path.write_bytes(before)
+    took_over(pair)
+
+
+def test_a_name_that_is_not_known_when_the_known_one_goes(pair: Pair) -> None:
+    root = begin(pair)
+    before = (root / "other" / "first").read_bytes()
+    (root / "other" / "first").write_bytes(b"acknowledged" * 100)
+    loses_the_last_write(pair, root / "other" / "first", before)
+    (pair.b.tree / "other" / "first").unlink()
+    comes_back(pair, pair.a)
+    pair.in_sync(pair.b)
+    same(pair)
+
+
+def test_a_name_that_is_not_known_when_the_known_one_is_in_doubt(pair: Pair) -> None:
+    root = begin(pair)
+    before = (root / "other" / "first").read_bytes()
+    (root / "other" / "first").rename(root / "other" / "moved")
+    (root / "other" / "moved").write_bytes(b"acknowledged" * 100)
+    loses_the_last_write(pair, root / "other" / "moved", before)
+    (pair.b.tree / "other" / "moved").unlink()
+    comes_back(pair, pair.a)
+    pair.in_sync(pair.b)
+    same(pair)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_directory_with_such_files_gets_another_name(pair: Pair) -> None:

@@ -329,3 +329,39 @@ fn zones_of_all(doubt: &Doubt) -> BTreeSet<u32> {
     let files = doubt.doubtful_files();
     files.iter().flat_map(|f| f.zones.iter().flat_map(|(a, b)| *a..=*b)).collect()
 }
+
+#[test]
+fn names_are_asked_for_again_in_the_next_epoch() {
+    let other = || vec![(file(0), name("other"))];
+    let mut doubt = Doubt::empty(1);
+    doubt.touch_bytes(file(1), 0, 1, || place(1));
+    // It moved between the two; nothing was said, since it was asked for just before.
+    doubt.touch_bytes(file(1), ZONE_BYTES, 1, || panic!("once in an epoch"));
+    let ended = doubt.begin_checkpoint();
+    doubt.confirm(ended);
+    doubt.touch_bytes(file(1), 0, 1, other);
+    assert_eq!(doubt.doubtful_files()[0].places, [place(1), other()].concat());
+    let (_, records) = doubt.take_batch();
+    let known = Touched::Place { file: file(1), parent: file(0), name: name("other") };
+    assert!(records.contains(&known));
+}
+
+#[test]
+fn names_in_a_log_of_what_was_not_in_doubt_are_not_all_its_names() {
+    let place_of_new = Touched::Place { file: file(1), parent: file(0), name: name("old") };
+    let mut doubt = Doubt::from_log(1, vec![place_of_new]);
+    assert!(doubt.touch_bytes(file(1), 0, 1, || place(1)).is_some());
+    assert_eq!(doubt.doubtful_files()[0].places, place(1));
+}
+
+#[test]
+fn the_names_of_a_file_are_bounded() {
+    let mut doubt = Doubt::empty(1);
+    doubt.touch_bytes(file(1), 0, 1, || place(1));
+    for number in 0..1000 {
+        doubt.moved(file(1), file(0), format!("{number}").as_bytes());
+    }
+    let places = doubt.doubtful_files()[0].places.clone();
+    assert!(places.len() < 100, "{}", places.len());
+    assert_eq!(places.last(), Some(&(file(0), name("999"))));
+}

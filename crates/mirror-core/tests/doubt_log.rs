@@ -98,7 +98,10 @@ proptest! {
     ) {
         let items: Vec<Item> = paths.into_iter().enumerate().map(|(number, path)| {
             let zones = (0..number as u32).map(|zone| (zone * 2, zone * 2 + 1)).collect();
-            let what = if number % 2 == 0 { What::Name } else { What::File(zones) };
+            let what = match number % 2 {
+                0 => What::Name,
+                _ => What::File { zones, others: number % 3 == 0 },
+            };
             Item { tree: number as u8, path: path.into_bytes(), what }
         }).collect();
         let list = List { base, heard: base ^ 1, told: vec![base; items.len()], items };
@@ -135,7 +138,16 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
     ];
     let items = vec![
         Item { tree: 0, path: b"a/new".to_vec(), what: What::Name },
-        Item { tree: 1, path: Vec::new(), what: What::File(vec![(4, 7), (9, u32::MAX)]) },
+        Item {
+            tree: 1,
+            path: Vec::new(),
+            what: What::File { zones: vec![(4, 7), (9, u32::MAX)], others: false },
+        },
+        Item {
+            tree: 0,
+            path: b"b".to_vec(),
+            what: What::File { zones: vec![(1, 1)], others: true },
+        },
     ];
     let (heard, told) = (0x0102_0304_0506_0708, vec![3, u64::MAX]);
     let list = List { base: 0x1122_3344_5566_7788, heard, told, items };

@@ -15,7 +15,7 @@ use mirror_core::message::{Hello, Operation, Welcome};
 use mirror_core::wire::{self, WireError};
 
 use crate::conn::{Conn, Receiver};
-use crate::doubt_told::told;
+use crate::doubt_told::{told, with_others};
 use crate::engine::Engine;
 use crate::primary::{compared, refused};
 use crate::resync_doubt::try_plan;
@@ -26,8 +26,8 @@ pub(crate) fn doubt_list(engine: &Engine) -> Vec<u8> {
     if base == 0 || base != engine.generation().base {
         return Vec::new();
     }
-    let list = told(engine).map(|told| {
-        let items: Vec<Item> = told.into_iter().map(|doubtful| doubtful.item).collect();
+    let items = told(engine).and_then(|told| with_others(engine, told).map_err(|e| e.to_string()));
+    let list = items.map(|items| {
         let told = engine.dirty.see(|doubt| doubt.marks().collect());
         encode_list(&List { base, heard: engine.dirty.heard.mark(), told, items })
     });

@@ -138,14 +138,14 @@ impl Engine {
                         sum.add(tree, fd.as_fd(), 0)?;
                     }
                 }
-                What::File(zones) if !covered(&names, item.tree, &item.path) => {
+                What::File { zones, .. } if !covered(&names, item.tree, &item.path) => {
                     let size = calls::fstat(&fd)?.st_size as u64;
                     let ranges: Vec<(u64, u64)> = zones.iter().copied().map(bytes_of).collect();
                     sum.files += 1;
                     let looked_at = in_both(&ranges, &[(0, size)]);
                     sum.bytes += looked_at.iter().map(|(start, end)| end - start).sum::<u64>();
                 }
-                What::File(_) => {}
+                What::File { .. } => {}
             }
         }
         Ok(sum)

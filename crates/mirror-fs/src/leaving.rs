@@ -13,6 +13,7 @@ use mirror_core::message::FileKind;
 use parking_lot::MutexGuard;
 use rustix::fs::Stat;
 
+use crate::engine::Engine;
 use crate::progress::Mark;
 use crate::tree::{Inode, PathFd, Tree};
 
@@ -34,8 +35,9 @@ impl<'i> Leaving<'i> {
         Leaving { inode, held, order }
     }
 
-    pub(crate) fn has_left(&mut self, parent: &Inode, name: &[u8]) {
+    pub(crate) fn has_left(&mut self, engine: &Engine, tree: &Tree, parent: &Inode, name: &[u8]) {
         self.inode.leave(parent.id, name);
+        engine.note_stands(tree, self.inode);
         *self.inode.held.lock() = self.held.take();
         if self.order.is_some() {
             self.inode.bound_session.store(0, Ordering::Release);

@@ -27,6 +27,7 @@ pub mod control;
 mod dirty_log;
 mod dirty_map;
 mod doubt_link;
+mod doubt_names;
 mod doubt_told;
 pub mod effect;
 pub mod engine;

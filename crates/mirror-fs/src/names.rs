@@ -229,7 +229,7 @@ impl Engine {
         let _touch = self.touch_name(&inode);
         self.note_name(tree, &parent, name, Some(&*inode))?;
         unlink(directory.as_fd(), name, is_directory)?;
-        leaving.has_left(&parent, name);
+        leaving.has_left(self, tree, &parent, name);
         let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
         if send {
             let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
@@ -293,7 +293,7 @@ impl Engine {
             inode.leave(new.id, new_name);
         }
         if let Some(leaving) = &mut leaving {
-            leaving.has_left(&new, new_name);
+            leaving.has_left(self, tree, &new, new_name);
         }
         let done = |(mark, known): &crate::binding::Ordered<'_>| {
             *known && (mode.full || mark.for_attributes(mode.session) == Send::All)

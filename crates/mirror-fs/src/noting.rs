@@ -29,10 +29,10 @@ pub(crate) fn identity(tree: &Tree, inode: &Inode) -> Identity {
     inode.handle.identity_in(tree.index)
 }
 
-/// Where the file is known to stand.
+/// Where the file is known to stand, the latest first.
 fn places(tree: &Tree, inode: &Inode) -> Vec<(Identity, Name)> {
     let places = inode.places.lock().clone();
-    let known = places.into_iter().filter_map(|place| {
+    let known = places.into_iter().rev().filter_map(|place| {
         let number = place.parent.inode();
         let handle = match tree.inode(number) {
             Ok(parent) => parent.handle,
@@ -142,6 +142,15 @@ impl Engine {
     pub(crate) fn note_made(&self, tree: &Tree, inode: &Inode, parent: &Inode, name: &[u8]) {
         let (id, directory) = (identity(tree, inode), identity(tree, parent));
         self.dirty.with(|doubt| doubt.made(id, directory, name));
+    }
+
+    /// After it has lost one of its names; it may have others.
+    pub(crate) fn note_stands(&self, tree: &Tree, inode: &Inode) {
+        if inode.places.lock().is_empty() {
+            return;
+        }
+        let id = identity(tree, inode);
+        self.dirty.with(|doubt| doubt.stands(id, places(tree, inode)));
     }
 
     /// Before it gets a name, which is noted after this.

@@ -147,7 +147,7 @@ impl<'r, 'e> Plan<'r, 'e> {
                     *known = before.filter(|_| first);
                     in_doubt.insert((tree, path));
                 }
-                What::File(zones) => {
+                What::File { zones, .. } => {
                     let ranges = files.entry((tree, path)).or_default();
                     ranges.extend(zones.into_iter().map(bytes_of));
                 }
@@ -155,6 +155,11 @@ impl<'r, 'e> Plan<'r, 'e> {
         }
         names.retain(|(tree, path), _| !covered(&in_doubt, *tree, path));
         files.retain(|(tree, path), _| !covered(&in_doubt, *tree, path));
+        let only_there = |item: &&Item| matches!(item.what, What::File { others: true, .. });
+        if theirs.iter().filter(only_there).any(|item| covered(&in_doubt, item.tree, &item.path)) {
+            // What stands here at a name over there that nobody has told may be another file.
+            return Err(wrong("not all names of a file in doubt are known over there"));
+        }
         self.in_doubt = in_doubt;
         self.find_certain(files.keys())?;
         self.tell_names(names)?;

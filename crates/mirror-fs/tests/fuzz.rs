@@ -112,8 +112,8 @@ fn fuzz_handshake() {
 fn fuzz_what_is_in_doubt() {
     let item = |path: &[u8], what| Item { tree: 1, path: path.to_vec(), what };
     let real = [
-        vec![item(b"a/b", What::Name), item(b"", What::File(vec![]))],
-        vec![item(b"image", What::File(vec![(0, 4), (9, u32::MAX)]))],
+        vec![item(b"a/b", What::Name), item(b"", What::File { zones: vec![], others: true })],
+        vec![item(b"image", What::File { zones: vec![(0, 4), (9, u32::MAX)], others: false })],
     ];
     let real = real
         .map(|items| encode_list(&List { base: 7, heard: 5, told: vec![1, 5], items }).unwrap());

@@ -7,6 +7,8 @@ const ZONES_MAX: u32 = 1 << 21;
 /// Zones admitted at once: of a file written here and there, and (growing) of one written through.
 const ADMITTED: u32 = 4;
 const ADMITTED_MAX: u32 = 64;
+/// Names of one file that are remembered; of more the oldest are forgotten.
+const PLACES_MAX: usize = 64;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct File {
@@ -18,6 +20,8 @@ pub(super) struct File {
     /// It was made in this epoch, so its name covers it.
     pub(super) new: u32,
     pub(super) places: Vec<(Identity, Name)>,
+    /// The epoch in which its names were asked for last.
+    pub(super) placed: u32,
     /// Some record of it is in the log.
     pub(super) logged: bool,
     pub(super) batch: Batch,
@@ -34,6 +38,15 @@ impl File {
         (first..=last).all(|zone| {
             self.zones.get(zone as usize).is_some_and(|epoch| *epoch != 0) || from_tail(zone)
         })
+    }
+
+    /// Those of these names that were not known.
+    pub(super) fn learn(&mut self, places: Vec<(Identity, Name)>) -> Vec<(Identity, Name)> {
+        let mut new = places;
+        new.retain(|place| !self.places.contains(place));
+        self.places.extend_from_slice(&new);
+        self.places.drain(..self.places.len().saturating_sub(PLACES_MAX));
+        new
     }
 
     pub(super) fn admission(&mut self, first: u32, last: u32) -> (u32, u32) {

@@ -29,7 +29,8 @@ pub enum What {
     /// Whatever stands at this path, and below it.
     Name,
     /// The file at this path: its attributes, and the contents of these zones (both included).
-    File(Vec<(u32, u32)>),
+    /// `others`: it has other names, and not all of them are told.
+    File { zones: Vec<(u32, u32)>, others: bool },
 }
 
 /// Is the path, or one above it, in the set of names?
@@ -58,8 +59,8 @@ pub fn encode_list(list: &List) -> Option<Vec<u8>> {
         out.extend_from_slice(&item.path);
         match &item.what {
             What::Name => out.push(1),
-            What::File(zones) => {
-                out.push(2);
+            What::File { zones, others } => {
+                out.push(2 + u8::from(*others));
                 out.extend_from_slice(&(zones.len() as u32).to_le_bytes());
                 for (first, last) in zones {
                     out.extend_from_slice(&first.to_le_bytes());
@@ -99,7 +100,7 @@ pub fn decode_list(mut bytes: &[u8]) -> Result<List, LogError> {
         }
         let what = match take(&mut bytes)? {
             [1] if !path.is_empty() => What::Name,
-            [2] => {
+            [kind @ (2 | 3)] => {
                 let count = u32::from_le_bytes(take(&mut bytes)?) as usize;
                 if count > bytes.len() / 8 {
                     return Err(WRONG);
@@ -113,7 +114,7 @@ pub fn decode_list(mut bytes: &[u8]) -> Result<List, LogError> {
                     }
                     zones.push((first, last));
                 }
-                What::File(zones)
+                What::File { zones, others: kind == 3 }
             }
             _ => return Err(WRONG),
         };

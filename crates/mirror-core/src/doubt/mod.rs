@@ -177,6 +177,8 @@ impl Doubt {
                 Touched::Mark(mark) => doubt.marks.push(mark),
             }
         }
+        // Of what was new then, and is known by its name, only some places may be in the log.
+        doubt.files.retain(|_, file| file.logged);
         doubt
     }
 
@@ -278,26 +280,33 @@ impl Doubt {
     }
 
     /// A file got another name; it is found by it later.
+    ///
+    /// That is not waited for: after a crash, a file that stands where it was not noted stands at a
+    /// name that is in doubt, or below one.
     pub fn moved(&mut self, id: Identity, parent: Identity, name: &[u8]) {
         self.uncover(&id);
+        self.stands(id, vec![(parent, Name::from(name))]);
+    }
+
+    /// A file that is in the set has these names.
+    pub fn stands(&mut self, id: Identity, places: Vec<(Identity, Name)>) {
         let Some(file) = self.files.get_mut(&id) else { return };
-        let place = (parent, Name::from(name));
-        if !file.places.contains(&place) {
-            file.places.push(place.clone());
-            let (parent, name) = place;
+        for (parent, name) in file.learn(places) {
             self.queue.push(Touched::Place { file: id, parent, name });
         }
     }
 
+    /// Its names are asked for once in each epoch: it may have got some of which nothing was said
+    /// because it was not in the set at that moment.
     fn known(&mut self, id: Identity, place: impl FnOnce() -> Vec<(Identity, Name)>) -> &mut File {
-        let queue = &mut self.queue;
-        self.files.entry(id).or_insert_with(|| {
-            let places = place();
-            for (parent, name) in places.iter().cloned() {
-                queue.push(Touched::Place { file: id, parent, name });
+        let file = self.files.entry(id).or_default();
+        if file.placed != self.epoch {
+            file.placed = self.epoch;
+            for (parent, name) in file.learn(place()) {
+                self.queue.push(Touched::Place { file: id, parent, name });
             }
-            File { places, ..File::default() }
-        })
+        }
+        file
     }
 
     /// What is to be written now, as one batch; `batch_written` follows.
