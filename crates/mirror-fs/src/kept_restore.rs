@@ -5,6 +5,10 @@
 //! is missing is brought back to its object, which is somewhere, since a resync removes nothing. No
 //! rename can then make a loop: whatever leads to a directory now led to it before. Contents
 //! follow, then attributes; times last, because all the rest changes them.
+//!
+//! When a resync was cut and another went on, the journal may also have names of directories that
+//! the first one made. They end up aside, with what they hold, and do no harm but for a directory
+//! that had come into one of them: it stood elsewhere before, and the journal has that earlier.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -59,6 +63,8 @@ struct Restoring<'a> {
     attributes: Vec<Kept>,
     contents: Vec<(Handle, u64)>,
     directories: Vec<(Handle, HashMap<Vec<u8>, Handle>)>,
+    /// In which directory each object stood, by the first line that has it.
+    stood_in: HashMap<Handle, Handle>,
     next_aside: u64,
 }
 
@@ -78,6 +84,7 @@ impl<'a> Restoring<'a> {
             attributes: Vec::new(),
             contents: Vec::new(),
             directories: Vec::new(),
+            stood_in: HashMap::new(),
             next_aside: 0,
         };
         let mut seen = std::collections::HashSet::new();
@@ -90,7 +97,10 @@ impl<'a> Restoring<'a> {
                     let names = names.iter().map(|(name, handle)| {
                         Some((name.clone(), Handle::from_hexadecimal(handle)?))
                     });
-                    let names = names.collect::<Option<_>>().ok_or_else(damaged)?;
+                    let names: HashMap<_, _> = names.collect::<Option<_>>().ok_or_else(damaged)?;
+                    for object in names.values() {
+                        restoring.stood_in.entry(*object).or_insert(handle);
+                    }
                     restoring.directories.push((handle, names));
                 }
             }
@@ -181,6 +191,9 @@ impl<'a> Restoring<'a> {
             let path = self.open(handle, libc::O_PATH | libc::O_NOFOLLOW)?;
             if kind_of(calls::fstat(&path)?.st_mode) != FileKind::Directory {
                 link_fd(path.as_fd(), directory.as_fd(), name)?;
+                continue;
+            }
+            if self.stood_in.get(handle) != Some(to) {
                 continue;
             }
             let (parent, now) = self.place_of(path.as_fd(), handle)?;
