@@ -1,5 +1,7 @@
 """`make test-vm`: the tests of this folder, and with --json one object at the end (what people
 read goes to stderr, progress too). --kills N: how often the primary of the K3s tests is killed.
+--again: begins with the pair that the installer of an earlier run left (`kept`), if all of it is
+the same.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main(arguments: list[str]) -> int:
     as_json = "--json" in arguments
-    words = [word for word in arguments if word != "--json"]
+    words = [word for word in arguments if word not in ("--json", "--again")]
     environment = dict(os.environ)
+    if "--again" in arguments:
+        environment["TWOFOLD_VM_AGAIN"] = "1"
     if "--kills" in words:
         at = words.index("--kills")
         environment["TWOFOLD_VM_KILLS"] = words[at + 1]

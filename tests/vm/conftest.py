@@ -11,6 +11,7 @@ import pytest
 
 from twofold.lab.requirements import find_kine
 
+from . import kept
 from . import site as demonstration
 from .pair import Pair
 from .results import Results
@@ -28,8 +29,9 @@ def bare() -> Iterator[Pair]:
     made = Pair([kine] if kine else [])
     _made.append(made)
     try:
-        made.boot()
-        made.install()
+        if not (os.environ.get("TWOFOLD_VM_AGAIN") and kept.load(made)):
+            made.boot()
+            made.install()
         yield made
     finally:
         _made.clear()

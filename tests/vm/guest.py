@@ -26,6 +26,7 @@ from twofold.errors import TwofoldError
 from twofold.wire import lines
 
 from .image import Image
+from .monitor import Monitor
 from .network import NETWORKS, Network, dies_with_us, tap
 
 PATIENCE = float(os.environ.get("TWOFOLD_VM_PATIENCE", "1"))
@@ -81,6 +82,7 @@ class Guest:
         self.address = ADDRESSES[name]
         self.disk = folder / f"{name}.qcow2"
         self.serial = folder / f"{name}.serial"
+        self._qmp = folder / f"{name}.qmp"
         self._image, self._payload, self._network = image, payload, network
         self._control = folder / f"{name}.ssh"
         self._forwarded = folder / f"{name}.sock"
@@ -89,15 +91,25 @@ class Guest:
 
     # ---- power ------------------------------------------------------------------------------
 
-    def power_on(self) -> None:
+    def power_on(self, kept: str | None = None) -> None:
+        """`kept`: not a boot, but what the disk keeps under this name, paused."""
         if not self.disk.exists():
             make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"]
             base = ["-b", str(self._image.disk)]
             subprocess.run([*make, *base, self.disk, DISK_SIZE], check=True, timeout=60)
+        self._qmp.unlink(missing_ok=True)  # of the machine that was on before
+        words = self._qemu() + (["-S", "-loadvm", kept] if kept else [])
         with self.serial.open("ab") as log:
             self._machine = self._network.popen(
-                self._qemu(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def monitor(self) -> Monitor:
+        """qemu makes its socket first, and answers when what was kept is loaded."""
+        wait_until(
+            f"qemu {self.name} answers", lambda: self._qmp.exists() or not self.is_on, 60, 0.1
+        )
+        return Monitor(self._qmp)
 
     def _qemu(self) -> list[str]:
         identity = hashlib.md5(self.name.encode(), usedforsecurity=False).hexdigest()
@@ -107,8 +119,9 @@ class Guest:
             f"vm.name={self.name} vm.number={NUMBERS[self.name]}"
         )
         words = ["qemu-system-x86_64", "-name", f"twofold-vm-{self.name}", "-nodefaults"]
-        words += ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"]
+        words += ["-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "1"]
         words += ["-m", str(MEMORY_MIB), "-display", "none", "-serial", "stdio"]
+        words += ["-qmp", f"unix:{self._qmp},server=on,wait=off"]
         words += ["-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd)]
         words += ["-append", kernel_words, "-device", "virtio-rng-pci"]
         words += [

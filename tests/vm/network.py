@@ -20,6 +20,7 @@ from typing import IO
 
 NETWORKS = ("lan", "flow")
 CLIENT = "10.77.0.9"
+CLIENT_MAC = "02:77:00:00:00:09"
 VIRTUAL = "10.77.0.100"
 
 
@@ -48,6 +49,8 @@ class Network:
                 self._ip(f"tuntap add dev {end} mode tap")
                 self._ip(f"link set {end} master {network}")
                 self._ip(f"link set {end} up")
+        # The same in every run: a kept pair remembers it.
+        self._ip(f"link set lan address {CLIENT_MAC}")
         self._ip(f"address add {CLIENT}/24 brd + dev lan")
 
     def argv_in(self, argv: Sequence[str]) -> list[str]:

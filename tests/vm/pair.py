@@ -11,6 +11,7 @@ dist/vm-logs).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -37,7 +38,8 @@ READY_BOUND_S = 240.0
 _SERVING = ("PRIM", "ALONE")
 # On an emulated processor a daemon that is busy may be late by seconds; a node that is silent for
 # the default of 3 s is often well. With 10 s every death is noticed 7 s later than in production.
-HEARTBEAT_TIMEOUT = "10s"
+# Each beat costs 20 ms of such a processor, so there is one a second.
+HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT = "1s", "10s"
 _begun = time.monotonic()
 
 
@@ -63,6 +65,14 @@ def build_package(revision: int = 1) -> Path:
     return ROOT / done.stdout.strip().splitlines()[-1]
 
 
+def _digest(files: Sequence[Path]) -> str:
+    """Of all that the guests are given."""
+    total = hashlib.sha256()
+    for path in [*files, *sorted(p for p in PROGRAMS.rglob("*") if p.is_file())]:
+        total.update(path.name.encode() + b"\n" + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
 class Pair:
     """Made once for a run of tests; each test leaves both nodes up and the module in peace."""
 
@@ -70,9 +80,11 @@ class Pair:
         self.folder = Path(tempfile.mkdtemp(prefix="twofold-vm-"))
         try:
             base = image()
-            payload = self._payload([build_package(), *extra])
+            self.payload = self._payload([build_package(), *extra])
             self.network = Network(NODES)
-            self.guests = {n: Guest(n, base, payload, self.network, self.folder) for n in NODES}
+            self.guests = {
+                n: Guest(n, base, self.payload, self.network, self.folder) for n in NODES
+            }
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -80,6 +92,7 @@ class Pair:
     def _payload(self, files: Sequence[Path]) -> Path:
         """A disk with what the guests need from here: no copying over an emulated network card."""
         tree, disk = self.folder / "payload", self.folder / "payload.img"
+        self.payload_digest = _digest(files)
         tree.mkdir()
         for path in [*files, *PROGRAMS.iterdir()]:
             if path.is_dir():
@@ -137,9 +150,10 @@ class Pair:
 
     def set_heartbeat(self) -> None:
         """On a, which is alone in its cluster yet; whoever joins gets it with the rest."""
-        edit = f'/^.heartbeat.$/,/^$/s/^timeout = .*/timeout = "{HEARTBEAT_TIMEOUT}"/'
+        lines = f'interval = "{HEARTBEAT_INTERVAL}"\\ntimeout = "{HEARTBEAT_TIMEOUT}"'
+        edit = f"/^.heartbeat.$/,/^$/{{/^interval/d; s/^timeout = .*/{lines}/}}"
         self["a"].run(f"sed -i '{edit}' {CLUSTER_FILE} && systemctl restart twofoldd")
-        assert f'timeout = "{HEARTBEAT_TIMEOUT}"' in self["a"].run(f"cat {CLUSTER_FILE}")
+        assert lines.replace("\\n", "\n") in self["a"].run(f"cat {CLUSTER_FILE}")
         wait_until("twofoldd answers on a", lambda: self.answers("a"), 180, 1.0)
 
     def is_formed(self) -> bool:

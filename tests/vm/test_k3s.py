@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from . import installer
+from . import installer, kept
 from .guest import PATIENCE
 from .pair import NODES, Pair, other, progress
 from .results import Results
@@ -35,7 +35,9 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout((3600 + 900 * KILLS) * PATIENC
 
 @pytest.fixture(scope="module")
 def volumes(bare: Pair) -> Pair:
-    installer.install(bare)
+    if not bare.is_formed() or bare.state("a", MODULE).get("state") is None:
+        installer.install(bare)
+        kept.save(bare)
     for node in NODES:
         mount(bare, node)
     return bare

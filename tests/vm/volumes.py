@@ -35,7 +35,8 @@ _PROGRAM = "/usr/bin/python3 /payload/nfs_writer.py"
 
 def mount(pair: Pair, node: str) -> None:
     source = f"{VIRTUAL_VOLUMES}:{EXPORT}"
-    pair[node].run(f"mount -t nfs -o {MOUNT_OPTIONS} {source} {MOUNT}", timeout_s=180)
+    made = f"mkdir -p {MOUNT} && mount -t nfs -o {MOUNT_OPTIONS} {source} {MOUNT}"
+    pair[node].run(made, timeout_s=180)
 
 
 class VolumeWriter:
