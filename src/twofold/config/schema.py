@@ -159,6 +159,10 @@ class Replication(Section):
         "on",
         description="off: for a cable of its own only; who can touch it can read and change data",
     )
+    dirty_map: StrictBool = Field(
+        False,
+        description="true: what changes is noted, and a resync looks at nothing else; on trial",
+    )
     port: StrictInt | None = Field(
         None, ge=1024, le=65535, description="TCP port of the flow; given out by `module add`"
     )

@@ -315,6 +315,7 @@ def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str,
         "sync": replication.sync,
         "flow_encryption": replication.flow_encryption,
         "cache": replication.cache,
+        "dirty_map": replication.dirty_map,
         "peer_timeout_ms": int(timeout_s * 1000),
         "require": list(replication.require),
         "rescue": {
