@@ -116,7 +116,7 @@ class FakeEngine:
                 m.continue_alone(body["epoch"])
                 self.hang_up()
             case "outdate":
-                m.outdate(body["epoch"])
+                m.outdate(body["epoch"], body["alone"])
             case "reconcile":
                 return {"relation": relation(m.disk, generation_from(body["theirs"]))}
             case "stop":

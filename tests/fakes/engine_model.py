@@ -30,6 +30,7 @@ class EngineModel:
     data: int = 0  # how many writes it has
     copied: bool = False  # this secondary's resync has ended since it was linked
     follows: bool = False  # this secondary looks for its primary
+    welcomed: int = 0  # the epoch in which a primary last let it in
 
     @property
     def up_to_date(self) -> bool:
@@ -39,6 +40,7 @@ class EngineModel:
     def start(self) -> None:
         if not self.running:
             self.running, self.role, self.linked, self.copied = True, "none", False, False
+            self.welcomed = 0
             self.follows = False
 
     def crash(self) -> None:
@@ -97,7 +99,9 @@ class EngineModel:
         self.write(epoch=epoch, sole=True)
         self._fork()
 
-    def outdate(self, epoch: int) -> None:
+    def outdate(self, epoch: int, alone: int) -> None:
+        if self.welcomed >= alone:
+            return
         self.fence(epoch)
         if self.role == "primary":
             raise MirrorRefused("is_primary", "this node is primary itself")
@@ -121,6 +125,7 @@ class EngineModel:
             link_up=self.linked,
             up_to_date=self.up_to_date,
             peer_up_to_date=self.peer_up_to_date,
+            welcomed_epoch=self.welcomed,
             frozen=self.role == "primary" and not self.linked and not self.disk.sole,
             generation=self.disk,
         )
@@ -143,6 +148,7 @@ def relation(mine: Generation, theirs: Generation) -> str:
 def link(primary: EngineModel, secondary: EngineModel) -> None:
     """The secondary has found its primary: equal data is current at once, other data is not."""
     primary.linked = secondary.linked = True
+    secondary.welcomed = primary.disk.epoch
     if secondary.disk.current == primary.disk.current and not secondary.disk.sync_target:
         finish_copy(primary, secondary)
     else:

@@ -58,8 +58,8 @@ class Machine:
                 engine.become_secondary(epoch, follow)
             case ContinueAlone(epoch=epoch):
                 engine.continue_alone(epoch)
-            case Outdate(epoch=epoch):
-                engine.outdate(epoch)
+            case Outdate(epoch=epoch, alone=alone):
+                engine.outdate(epoch, alone)
             case StopEngine(abort=abort):
                 if engine.running:
                     engine.stop(abort)

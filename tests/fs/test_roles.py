@@ -301,6 +301,17 @@ def test_an_outdated_second_does_not_take_over_even_after_a_restart(pair: Pair) 
     assert caught.value.code == "not_up_to_date"
 
 
+def test_a_second_that_was_let_in_since_is_not_marked_by_a_late_word(pair: Pair) -> None:
+    """The daemons were slow: the engines were in step again before one said that it goes alone."""
+    pair.start()
+    welcomed = pair.b.status()["welcomed_epoch"]
+    assert welcomed > 0
+    pair.b.command("outdate", epoch=1, alone=welcomed)
+    assert pair.b.status()["up_to_date"]
+    pair.b.command("outdate", epoch=pair.next_epoch(), alone=welcomed + 1)
+    assert not pair.b.status()["up_to_date"]
+
+
 def test_an_orderly_stop_of_both_needs_no_resync_at_the_next_start(pair: Pair) -> None:
     pair.start()
     (pair.a.tree / "f").write_text("x")

@@ -53,8 +53,8 @@ def begin(host: Host, action: Action, done: Done) -> None:
             _command(host, "continue_alone", done, epoch=epoch)
         case ClaimEpoch(epoch=epoch, bound_s=bound_s):
             host.world.arbiter.ask(host, epoch, bound_s)
-        case Outdate(epoch=epoch):
-            _command(host, "outdate", done, epoch=epoch)
+        case Outdate(epoch=epoch, alone=alone):
+            _command(host, "outdate", done, epoch=epoch, alone=alone)
         case StopEngine(abort=abort):
             _stop_engine(host, abort, done)
         case AskRelation():

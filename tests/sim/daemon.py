@@ -70,6 +70,7 @@ class SimDaemon(Process):
         self.job_action: Action | None = None
         self.alarms: list[str] = []
         self.bad_probes = 0
+        self._read_s: dict[str, float] = {}
         self.last_s = now_s
         self.world.clockwork.after(self.world.clockwork.between(0.1, 0.6), self, self._look_around)
 
@@ -103,6 +104,15 @@ class SimDaemon(Process):
     # --- events ---------------------------------------------------------------------------------
 
     def post(self, event: Event | tuple[int, Event]) -> None:
+        now_s, of = self.world.clockwork.now_s, source(event)
+        at_s = max(now_s + self.host.lag_s(), self._read_s.get(of, 0.0))
+        self._read_s[of] = at_s
+        if at_s > now_s:
+            self.world.clockwork.after(at_s - now_s, self, self._read, event)
+        else:
+            self._read(event)
+
+    def _read(self, event: Event | tuple[int, Event]) -> None:
         enqueue(self.inbox, event)
         self._decide_all()
 
@@ -291,3 +301,14 @@ class SimDaemon(Process):
 
     def picture(self) -> dict[str, Any]:
         return {"state": self.view.state.value, "job": self.view.job, "status": self.status}
+
+
+def source(event: Event | tuple[int, Event]) -> str:
+    """Where it comes from: what comes from one place is read in order, of two it is not known."""
+    match event:
+        case PeerHeard():
+            return "network"
+        case EngineChanged() | EngineGone() | Found():
+            return "engine"
+        case _:
+            return "itself"

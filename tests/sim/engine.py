@@ -63,6 +63,7 @@ class Engine(Process):
         self.follower: Follower | None = None
         self._touched = False
         self.resync = 0  # number of the resync that runs
+        self.welcomed = 0  # the epoch in which a primary last let it in
 
     @property
     def generation(self) -> Generation:
@@ -106,6 +107,7 @@ class Engine(Process):
             peer_up_to_date=self.role == "primary" and self.peer_up_to_date,
             frozen=self.gate == "frozen",
             failed=self.failed,
+            welcomed_epoch=self.welcomed,
             generation=g,
         )
 

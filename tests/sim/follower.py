@@ -142,6 +142,7 @@ class Follower:
             if welcome.kind == "resync":
                 engine.trusted = False
             whole = welcome.kind == "in sync"
+            engine.welcomed = 0
             engine.record(
                 replace(
                     g,
@@ -153,6 +154,7 @@ class Follower:
                     sync_target=g.sync_target or not whole,
                 )
             )
+            engine.welcomed = welcome.epoch
             self.session, self.applied, self.resyncing = welcome.session, 0, not whole
         self.conn = conn
         conn.on_end[engine.host.name] = self._ended

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.sim.clockwork import Process
+from tests.sim.starvation import Starvation
 from twofold.machine.model import Generation
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Host:
         self.engine_broken = False
         self.unwell = False  # what the checker of `waits_for` asks does not answer
         self.doom: tuple[str, int] | None = None
+        self.starvation: Starvation | None = None
+
+    def lag_s(self) -> float:
+        """How late the daemon comes round to what is new, since others use the processors."""
+        return self.starvation.lag_s(self.world.clockwork.now_s) if self.starvation else 0.0
 
     def clock_s(self) -> float:
         """This machine's monotonic clock: it drifts, and a pause may leave it out."""

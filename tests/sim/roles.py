@@ -214,7 +214,10 @@ class SimEngine(Engine):
         self.release_parked()
         self.link_up = self.peer_up_to_date = False
 
-    def _outdate(self, done: Done, epoch: int) -> None:
+    def _outdate(self, done: Done, epoch: int, alone: int) -> None:
+        if self.welcomed >= alone:
+            done(None)
+            return
         self._check_epoch(epoch)
         if self.role == "primary":
             raise MirrorRefused("is_primary", "this node is primary itself")

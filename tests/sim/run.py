@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from tests.sim import faults
 from tests.sim.ledger import Broken
+from tests.sim.starvation import is_starved
 from tests.sim.world import SimWorld
 from twofold.errors import BrokenInvariant
 from twofold.machine.events import PrimAsked, StartAsked
-from twofold.machine.model import SERVING, State, View, Wish
+from twofold.machine.model import SERVING, Readiness, State, View, Wish, readiness
 from twofold.machine.sentences import explain
 from twofold.machine.standing import Standing, standing
 
@@ -39,7 +40,7 @@ def play(seed: int, telling: bool = False, plant: str = "", profile: str = "") -
     world.plant = plant
     outcome = Outcome(seed)
     try:
-        _story(world, dice, profile or chosen)
+        _story(world, dice, profile or chosen, is_starved(seed))
     except (Broken, BrokenInvariant, AssertionError) as e:
         outcome.failed = f"{type(e).__name__}: {e}"
     outcome.story = world.clockwork.story
@@ -47,11 +48,13 @@ def play(seed: int, telling: bool = False, plant: str = "", profile: str = "") -
     return outcome
 
 
-def _story(world: SimWorld, dice: random.Random, profile: str) -> None:
+def _story(world: SimWorld, dice: random.Random, profile: str, starved: bool) -> None:
     world.clockwork.write(f"== profile {profile}, {world.settings}")
     for host in world.hosts.values():
         host.clock_rate = dice.choice((1.0, 1.0, 0.98, 1.02))
     _set_up(world)
+    if starved and profile != "weather":
+        world.starve(FAULTS_S + 4.0)
     _trouble(world, dice, profile)
     faults.heal(world)
     _peace(world, profile)
@@ -107,7 +110,8 @@ def _peace(world: SimWorld, profile: str) -> None:
 def _whole(world: SimWorld) -> bool:
     views = [world.view(n) for n in "ab"]
     states = sorted(v.state.value for v in views)
-    return states == ["PRIM", "SECOND"] and all(v.job is None for v in views)
+    ready = all(readiness(v) is Readiness.READY for v in views)
+    return states == ["PRIM", "SECOND"] and ready
 
 
 def _somebody_serves(world: SimWorld) -> None:

@@ -6,23 +6,17 @@ A fixed number, so that a fast machine does not meet a seed that a slow one neve
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.sim.many import run
 from tests.sim.planted import FOUND_WITHIN, PLANTS
 from tests.sim.run import play
+from tests.sim.starvation import kept
 
 SEEDS = 3000
-KEPT = [
-    int(line.split()[0])
-    for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-]
 
 
-@pytest.mark.parametrize("seed", KEPT)
+@pytest.mark.parametrize("seed", kept())
 def test_a_kept_seed_holds_every_promise(seed: int) -> None:
     outcome = play(seed)
     assert not outcome.failed, f"{outcome.failed}\nread it with: make sim SEED={seed}"

@@ -20,6 +20,7 @@ from tests.sim.ledger import Broken, Ledger
 from tests.sim.link import Conn
 from tests.sim.network import Network
 from tests.sim.roles import SimEngine
+from tests.sim.starvation import Starvation
 from twofold.errors import TwofoldError
 from twofold.machine.events import Event, PrimAsked, ServiceExited
 from twofold.machine.model import Report, Settings, View
@@ -41,6 +42,7 @@ class SimWorld:
     def __init__(
         self, seed: int | str, telling: bool = False, witnesses: int = 1, **settings: Any
     ) -> None:
+        self.seed = seed
         self.clockwork = Clockwork(seed, telling)
         self.network = Network(self.clockwork)
         self.settings: dict[str, Any] = {"max_loops": 5, **settings}
@@ -72,6 +74,12 @@ class SimWorld:
 
     def settings_of(self, name: str) -> Settings:
         return Settings(node=name, peer="b" if name == "a" else "a", **self.settings)
+
+    def starve(self, seconds: float) -> None:
+        """For that long, other work may keep the daemons from deciding at once."""
+        now_s = self.clockwork.now_s
+        for host in self.hosts.values():
+            host.starvation = Starvation(self.seed, host.name, now_s, now_s + seconds)
 
     def next_session(self) -> int:
         self._sessions += 1

@@ -84,6 +84,8 @@ pub struct Engine {
     pub notifiers: OnceLock<Vec<fuser::Notifier>>,
     pub applied: Applied,
     pub resyncs: AtomicU64,
+    /// In which epoch a primary last let this node in: it knows all that was written until then.
+    pub welcomed: AtomicU64,
     /// Counts the changes of role, for `shown_generation`.
     pub incarnation: AtomicU64,
     /// One change of role at a time.
@@ -127,6 +129,7 @@ impl Engine {
             notifiers: OnceLock::new(),
             applied: Applied::default(),
             resyncs: AtomicU64::new(0),
+            welcomed: AtomicU64::new(0),
             incarnation: AtomicU64::new(1),
             roles: Mutex::new(()),
             version: Mutex::new(1),

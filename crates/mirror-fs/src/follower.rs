@@ -21,7 +21,6 @@ use crate::conn::{Conn, Filled, Receiver};
 use crate::doubt_link::{doubt_list, tell_doubt};
 use crate::engine::Engine;
 use crate::handshake::Handshake;
-use crate::mode::Role;
 use crate::rescue::Rescue;
 use crate::rescue_begin::{prepare, pulse, Ready};
 use crate::tls;
@@ -237,19 +236,6 @@ impl Follower {
 fn accept(
     engine: &Arc<Engine>, welcome: Welcome, applier: &mut Option<Applier>, session: &mut Session,
 ) -> Result<&'static str, String> {
-    let follow = |epoch: u64, whole: bool| {
-        engine.record(|g| {
-            g.epoch = g.epoch.max(epoch);
-            g.role = Role::Secondary.last();
-            g.clean = false;
-            g.sole = false;
-            if whole {
-                g.outdated = false;
-            } else {
-                g.sync_target = true;
-            }
-        })
-    };
     let begun = match welcome {
         Welcome::Refused { reason } => {
             let reason = format!("the primary refused: {reason}");
@@ -259,7 +245,7 @@ fn accept(
         }
         Welcome::Resume { .. } => "resumed",
         Welcome::InSync { session: number, epoch, .. } => {
-            follow(epoch, true)?;
+            engine.let_in(epoch, true)?;
             *applier = Some(Applier::new(engine)?);
             *session = Session { number, in_step: true, ..Session::default() };
             "in sync"
@@ -271,7 +257,7 @@ fn accept(
             tracing::info!("a resync into this node begins: {reason}");
             engine.standing.lock().trusted = false;
             let kept = engine.begin_keeping();
-            follow(epoch, false)?;
+            engine.let_in(epoch, false)?;
             let mut fresh = Applier::new(engine)?;
             fresh.kept = kept;
             fresh.kept_told = Some(engine.kept.clone());

@@ -87,6 +87,7 @@ mod verify_repair;
 mod verify_run;
 mod verify_strict;
 mod verify_zones;
+pub mod welcome;
 pub mod xattrs;
 pub mod zone;
 

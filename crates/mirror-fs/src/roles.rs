@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// How long an orderly hand-over waits for the secondary to acknowledge what is under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
-fn disk_failed(text: String) -> Refusal {
+pub(crate) fn disk_failed(text: String) -> Refusal {
     Refusal::new("io_error", text)
 }
 
@@ -258,22 +258,6 @@ impl Engine {
         self.release_parked();
         self.touch();
         tracing::info!(epoch, "goes on alone");
-        Ok(())
-    }
-
-    pub fn outdate(&self, epoch: Epoch) -> Result<(), Refusal> {
-        let _roles = self.roles.lock();
-        self.check_epoch(epoch)?;
-        if self.mode.read().role == Role::Primary {
-            return Err(Refusal::new("is_primary", "this node is primary itself"));
-        }
-        self.record(|g| {
-            g.epoch = epoch;
-            g.outdated = true;
-            g.sole = false;
-        })
-        .map_err(disk_failed)?;
-        self.touch();
         Ok(())
     }
 

@@ -33,7 +33,7 @@ impl Commands for Control {
                 engine.become_secondary(epoch, follow)?;
             }
             Request::ContinueAlone { epoch } => engine.continue_alone(epoch)?,
-            Request::Outdate { epoch } => engine.outdate(epoch)?,
+            Request::Outdate { epoch, alone } => engine.outdate(epoch, alone)?,
             Request::Freeze { epoch } => engine.freeze(epoch)?,
             Request::Thaw { epoch } => engine.thaw(epoch)?,
             Request::Reconcile { theirs } => {
@@ -137,6 +137,7 @@ impl Engine {
             "peer_up_to_date": role == Role::Primary && facts.peer_up_to_date,
             "up_to_date": generation.up_to_date() && standing.damaged.is_none(),
             "trusted": standing.trusted,
+            "welcomed_epoch": self.welcomed.load(Relaxed),
             "worth": self.worth().as_str(),
             "kept_copy": self.kept_status(),
             "resync": self.resync_status(role, generation.sync_target),

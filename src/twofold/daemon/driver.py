@@ -88,6 +88,7 @@ class ModuleDriver:
         self.view = view
         self.parts = parts
         self.status: Mapping[str, Any] | None = None  # the engine's, as it said it
+        self.status_heard = False
         self._engine_before: Engine | None = None
         self.found = False
         self.digest = digest
@@ -328,7 +329,7 @@ class ModuleDriver:
     # --- what the parts tell ----------------------------------------------------------------------
 
     def _hear_status(self, status: Mapping[str, Any] | None) -> None:
-        self.status = status
+        self.status, self.status_heard = status, True
         if status is None:
             self.post(EngineGone("the engine process ended"))
             return

@@ -222,8 +222,10 @@ class Lifecycle:
         try:
             async with asyncio.timeout(ADOPT_TIMEOUT_S):
                 status = await driver.parts.engine.find()
-                engine = engine_from(status) if status is not None else None
                 runs = await driver.parts.application.adopt()
+                # Its news are in the queue before this, so nothing older may be said.
+                status = driver.status if driver.status_heard else status
+                engine = engine_from(status) if status is not None else None
         except (TwofoldError, TimeoutError) as e:
             self._note(driver.name, f"could not find out what runs: {e}")
         return Found(engine, runs)

@@ -116,8 +116,8 @@ async def perform(parts: Parts, action: Action, theirs: Generation | None, told:
         case ContinueAlone(epoch=epoch):
             await engine.command("continue_alone", epoch=epoch)
             await _refresh(engine, told)
-        case Outdate(epoch=epoch):
-            await engine.command("outdate", epoch=epoch)
+        case Outdate(epoch=epoch, alone=alone):
+            await engine.command("outdate", epoch=epoch, alone=alone)
             await _refresh(engine, told)
         case ClaimEpoch(epoch=epoch, again=again, bound_s=bound_s):
             told.ruling(await _claim(parts.arbiter, epoch, again, bound_s))

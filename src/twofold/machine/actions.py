@@ -38,9 +38,13 @@ class ContinueAlone:
 
 @dataclass(frozen=True)
 class Outdate:
-    """Make durable that this copy is out of date, because the primary goes on without it."""
+    """Make durable that this copy is out of date, because the primary goes on without it.
+
+    `alone` is the epoch in which it does so; a copy that has been let in again since is current.
+    """
 
     epoch: int = 0
+    alone: int = 0
 
 
 @dataclass(frozen=True)

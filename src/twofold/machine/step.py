@@ -258,14 +258,17 @@ def _learn(view: View, engine: Engine) -> View:
     followed = engine.role == "secondary" and engine.link_up and engine.up_to_date
     newly = followed and not (before is not None and before.link_up and before.up_to_date)
     heard_epoch = view.peer.epoch if view.peer else 0
+    synced_epoch = view.synced_epoch
+    if newly:
+        synced_epoch = max(synced_epoch, heard_epoch, view.peer_alone_epoch)
+    if engine.role == "secondary" and engine.up_to_date and engine.trusted:
+        synced_epoch = max(synced_epoch, engine.welcomed_epoch)
     return replace(
         view,
         engine=engine,
         engine_gone="",
         link_quiet_since_s=quiet_since_s,
-        synced_epoch=max(view.synced_epoch, heard_epoch, view.peer_alone_epoch)
-        if newly
-        else view.synced_epoch,
+        synced_epoch=synced_epoch,
     )
 
 
@@ -325,7 +328,7 @@ def _fill(view: View, action: Action) -> Action:
         case Outdate():
             # Marked, not fenced: what the peer has claimed or announced it may never use.
             seen = view.engine.epoch if view.engine else 0
-            return replace(action, epoch=max(view.epoch, seen))
+            return replace(action, epoch=max(view.epoch, seen), alone=view.peer_alone_epoch)
         case ClaimEpoch():
             bound_s = view.settings.arbiter_timeout_s
             return replace(action, epoch=claimed_epoch(view), again=view.no_ruling, bound_s=bound_s)

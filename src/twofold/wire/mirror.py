@@ -76,6 +76,7 @@ def engine_from(status: Mapping[str, Any]) -> Engine:
             refused=status.get("refused"),
             failed=str(failed["what"]) if failed else None,
             failed_text=str(failed.get("text", "")) if failed else "",
+            welcomed_epoch=int(status.get("welcomed_epoch", 0)),
             rescuing=bool(rescue.get("id")),
             rescues=int(rescue.get("kept", 0)),
             generation=generation,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from twofold.machine.actions import Outdate
 from twofold.machine.events import EngineChanged, PeerHeard
 from twofold.machine.model import Engine, Generation, Report, State, View, copy_current
 from twofold.machine.step import absorb, step
@@ -27,6 +30,18 @@ def test_the_engine_may_be_in_step_before_the_heartbeat_says_what_happened() -> 
     assert not copy_current(view), "the primary went on alone, and has not said yet that it ended"
     view = absorb(view, PeerHeard(prim(7)), 10.2)
     assert copy_current(view)
+
+
+@pytest.mark.parametrize(("welcomed", "current"), [(7, True), (6, False)])
+def test_a_primary_that_let_this_node_in_again_had_gone_on_alone_before(
+    welcomed: int, current: bool
+) -> None:
+    """Told so late, the copy must not be marked: nothing would take the mark away."""
+    view = absorb(BEFORE, EngineChanged(replace(LINKED, welcomed_epoch=welcomed)), 10.0)
+    event = PeerHeard(Report(state=State.ALONE, epoch=7, alone_epoch=7))
+    view = absorb(view, event, 10.1)
+    assert copy_current(view) is current
+    assert any(isinstance(action, Outdate) for action in step(view, event).do) is not current
 
 
 def test_one_that_was_stopped_is_behind_until_its_primary_is_in_step_again() -> None:

@@ -26,9 +26,11 @@ pub enum Request {
     ContinueAlone {
         epoch: Epoch,
     },
-    /// The other node goes on alone: make it durable that this copy is not up to date.
+    /// The other node goes on alone, in the epoch `alone`: make it durable that this copy is not up
+    /// to date; unless it has been welcomed by that node in that epoch already.
     Outdate {
         epoch: Epoch,
+        alone: Epoch,
     },
     Freeze {
         epoch: Epoch,
@@ -131,6 +133,8 @@ enum Written {
     },
     Outdate {
         epoch: Epoch,
+        #[serde(default = "any_epoch")]
+        alone: Epoch,
     },
     Freeze {
         epoch: Epoch,
@@ -162,6 +166,10 @@ enum Written {
     },
 }
 
+fn any_epoch() -> Epoch {
+    Epoch::MAX
+}
+
 fn yes() -> bool {
     true
 }
@@ -191,7 +199,7 @@ fn understand(fields: Map<String, Value>) -> Result<Asked, String> {
         }
         Written::BecomeSecondary { epoch, follow } => Request::BecomeSecondary { epoch, follow },
         Written::ContinueAlone { epoch } => Request::ContinueAlone { epoch },
-        Written::Outdate { epoch } => Request::Outdate { epoch },
+        Written::Outdate { epoch, alone } => Request::Outdate { epoch, alone },
         Written::Freeze { epoch } => Request::Freeze { epoch },
         Written::Thaw { epoch } => Request::Thaw { epoch },
         Written::Reconcile { theirs } => {
