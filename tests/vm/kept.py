@@ -42,14 +42,15 @@ def save(pair: Pair) -> None:
     for node in NODES:
         pair[node].hang_up()
     monitors = [pair[node].monitor() for node in NODES]
-    _each(monitors, "pause")
+    for monitor in monitors:
+        monitor.pause()
     for monitor in monitors:
         monitor.keep(_NAME)
     for node in NODES:
         _copy(pair[node].disk, making)
     _copy(pair.payload, making)
     making.rename(place)
-    _each(monitors, "go_on")
+    _go_on(monitors)
     for node in NODES:
         pair[node].connect()
     progress(f"kept in {place}, {time.monotonic() - begun:.0f} s")
@@ -65,7 +66,7 @@ def load(pair: Pair) -> bool:
         _copy(path, pair.folder)
     for node in NODES:
         pair[node].power_on(kept=_NAME)
-    _each([pair[node].monitor() for node in NODES], "go_on")
+    _go_on([pair[node].monitor() for node in NODES])
     for node in NODES:
         pair[node].connect()
     pair.both(f"date -s @{time.time():.0f}")
@@ -73,10 +74,12 @@ def load(pair: Pair) -> bool:
     return True
 
 
-def _each(monitors: list[Monitor], what: str) -> None:
+def _go_on(monitors: list[Monitor]) -> None:
     """At once, as far as that goes: the other machine misses milliseconds."""
     for monitor in monitors:
-        getattr(monitor, what)()
+        monitor.go_on()
+    for monitor in monitors:
+        monitor.close()
 
 
 def _copy(path: Path, folder: Path) -> None:

@@ -30,10 +30,8 @@ class Monitor:
         self._answers.readline()  # the greeting
         self._do("qmp_capabilities")
 
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """qemu listens to one at a time."""
         self._answers.close()
         self._link.close()
 

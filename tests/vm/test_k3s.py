@@ -110,10 +110,11 @@ def test_the_primary_is_killed_again_and_again(volumes: Pair, results: Results) 
 
 
 def _kill_once(volumes: Pair, users: Users, kine: KineClients, results: Results) -> None:
-    victim = volumes.primary(MODULE)
-    survivor = other(victim)
     users.wait_more(5)
     kine.wait_more(5)
+    # Only now: while they were waited for, the service may have moved.
+    victim = volumes.primary(MODULE)
+    survivor = other(victim)
     event = time.monotonic()
     volumes[victim].power_cut()
     results.kills += 1
