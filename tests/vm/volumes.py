@@ -124,7 +124,7 @@ class KineClients:
         self.facts: list[dict[str, Any]] = []
         self.ledger = Ledger()
         program = [sys.executable, "-m", "twofold.lab.clients.kine_writer"]
-        words = [*self._where(), "--seed", str(seed), "--workers", "2", "--pause-ms", "200"]
+        words = [*self._where(), "--seed", str(seed), "--workers", "2", "--pause-ms", "1000"]
         words += ["--call-timeout-s", str(CALL_TIMEOUT_S)]
         self._writer = pair.network.popen(
             [*program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors

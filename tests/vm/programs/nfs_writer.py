@@ -65,7 +65,7 @@ def run(path: str, first: int, with_lock: bool) -> None:
         at += len(line)
         report(n=number)
         number += 1
-        stopped.wait(0.05)
+        stopped.wait(0.3)
     os.close(file)
 
 
