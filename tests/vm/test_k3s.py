@@ -97,6 +97,7 @@ def test_the_primary_is_killed_again_and_again(volumes: Pair, results: Results) 
         kine.stop_writing()
         for node in NODES:
             users.end(node)
+        volumes.wait_both_ready(MODULE, 900)  # a starved guest may be restarting its datastore
         lost = kine.lost()
         results.acknowledged += kine.count
         results.lost += len(lost)
