@@ -75,11 +75,10 @@ class Users:
     def judge(self, reader: str) -> list[str]:
         lost: list[str] = []
         for writer in self._ended:
-            lost += writer.lost(self._pair, reader)
-            self._results.acknowledged += writer.count
-            self._results.estale += writer.errors.count("ESTALE")
-            self._results.eio += writer.errors.count("EIO")
-        self._results.lost += len(lost)
+            of_writer = writer.lost(self._pair, reader)
+            self._results.count(writer.count, len(of_writer))
+            self._results.saw(writer.errors)
+            lost += of_writer
         return lost
 
     def errors(self) -> list[str]:
@@ -99,8 +98,7 @@ def test_the_primary_is_killed_again_and_again(volumes: Pair, results: Results) 
             users.end(node)
         volumes.wait_both_ready(MODULE, 900)  # a starved guest may be restarting its datastore
         lost = kine.lost()
-        results.acknowledged += kine.count
-        results.lost += len(lost)
+        results.count(kine.count, len(lost))
         assert lost + users.judge(volumes.primary(MODULE)) == []
     finally:
         kine.close()

@@ -19,8 +19,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(2700 * PATIENCE)]
 def judge(site: Pair, writer: SiteWriter, results: Results) -> None:
     """After the writer's end: all is there, and both copies are equal."""
     lost = writer.lost(site)
-    results.acknowledged += writer.count
-    results.lost += len(lost)
+    results.count(writer.count, len(lost))
     assert not lost
     assert differences(site) == []
 

@@ -77,8 +77,8 @@ def test_a_daemon_that_comes_back_touches_nothing(site: Pair, results: Results, 
         writer.stop()
     assert (main_pid(guest, UNIT), engine(guest)) == (unit, mirror)
     assert site.primary(MODULE) == primary
-    results.acknowledged += writer.count
-    results.lost += len(lost := writer.lost(site))
+    lost = writer.lost(site)
+    results.count(writer.count, len(lost))
     assert not lost
 
 
