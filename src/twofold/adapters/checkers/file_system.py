@@ -107,7 +107,7 @@ def _asking(path: str) -> Program:
 
 def _trouble(path: str, answer: Answer, bound_s: float) -> Verdict | None:
     if answer.hangs:
-        return Verdict(False, f"{path} does not answer: a look at it hangs in the kernel")
+        return Verdict(False, f"{path} does not answer: not even SIGKILL ended a look at it")
     if answer.code is None:
         return Verdict(False, f"{path} did not answer within {bound_s:g} s")
     if answer.code != 0:

@@ -35,7 +35,7 @@ class Answer:
 
     code: int | None
     text: str  # the end of what it printed
-    hangs: bool = False  # in the kernel: SIGKILL did not end it
+    hangs: bool = False  # SIGKILL did not end it in time: in the kernel, or the machine is too busy
 
     @property
     def first_line(self) -> str:

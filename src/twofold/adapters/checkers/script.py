@@ -23,7 +23,7 @@ class ScriptChecker:
     async def probe(self) -> Verdict:
         answer = await self._program.run(self._timeout_s, self._variables())
         if answer.hangs:
-            return Verdict(False, f"the script {self._script} hangs in the kernel")
+            return Verdict(False, f"not even SIGKILL ended the script {self._script}")
         said = f": {answer.last_line}" if answer.last_line else ""
         if answer.code is None:
             within = f"within {self._timeout_s:g} s"
