@@ -221,9 +221,6 @@ loops_spent = seen(
     "max_loops is reached",
     lambda v: len(recent(v.loops_s, v.now_s, v.settings.loop_interval_s)) >= v.settings.max_loops,
 )
-unsure = seen(
-    "the engine is not sure of this copy", lambda v: v.engine is not None and not v.engine.trusted
-)
 disk_failed = seen(
     "the disk failed",
     lambda v: v.engine is not None and v.engine.failed in ("io_error", "read_only"),

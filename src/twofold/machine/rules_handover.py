@@ -101,18 +101,6 @@ SERVING_JOBS: tuple[Rule, ...] = (
         severity=Severity.ALARM,
         because="the application does not start ({text}); there is nobody else, so once more",
     ),
-    # It gave its role up while writes were under way: the peer had been away, unnoticed.
-    Rule(
-        given=BOTH,
-        on=(JobDone,),
-        when=g.ended(Job.HANDING_OVER) & g.unsure & g.stop_wished,
-        then=WAIT,
-        job=Job.STOPPING,
-        do=(StopApplication("both"), StopEngine()),
-        severity=Severity.ALARM,
-        because="{peer} was away for a moment and does not have everything; {node} stops all the "
-        "same",
-    ),
     Rule(
         given=BOTH,
         on=(JobDone,),
@@ -132,31 +120,6 @@ SERVING_JOBS: tuple[Rule, ...] = (
         sets=(n.SWAP_DONE,),
         severity=Severity.ALARM,
         because="{peer} was lost before the service was offered to it, so {node} goes on",
-    ),
-    Rule(
-        given=(PRIM,),
-        on=(JobDone,),
-        when=g.ended(Job.HANDING_OVER) & g.unsure & g.peer_claimed,
-        then=WAIT,
-        job=Job.STEPPING_ASIDE,
-        do=LET_GO,
-        sets=(n.wish(Wish.START), n.SWAP_DONE),
-        answer=Answer.REFUSE,
-        severity=Severity.ALARM,
-        because="{peer} does not have everything and has claimed the service, "
-        "so {node} stops serving",
-    ),
-    Rule(
-        given=(PRIM,),
-        on=(JobDone,),
-        when=g.ended(Job.HANDING_OVER) & g.unsure,
-        job=Job.SERVING,
-        do=(BecomePrimary(alone=False, force=True), *START_PRIMARY),
-        sets=(n.SWAP_DONE,),
-        answer=Answer.REFUSE,
-        severity=Severity.ALARM,
-        because="{peer} was away for a moment and does not have everything, so {node} goes on "
-        "serving",
     ),
     Rule(
         given=BOTH,
