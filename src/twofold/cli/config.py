@@ -60,6 +60,11 @@ def check(
 
     Example: twofold config check shop --from ./shop --set address=10.0.0.100/24
     """
+    if values and source is None:
+        raise OperatorError(
+            "--set gives a variable to the files of --from, and none are named.",
+            "Say --from and the module's directory; without --set the files in force are checked.",
+        )
     session = Session.of(context, on, as_json)
     with Client() as client:
         if source is not None:

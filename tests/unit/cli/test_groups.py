@@ -115,6 +115,13 @@ def test_the_library_lists_variables(twofold: Run) -> None:
     assert names == sorted(names)
 
 
+def test_a_variable_without_files_is_not_taken_for_checked(daemon: Daemon, twofold: Run) -> None:
+    daemon.answers["config_check"] = {"checked": ["cluster.toml", "files"], "problems": []}
+    code, out, err = twofold("config", "check", "files", "--set", "directory=/nowhere")
+    assert (code, out) == (10, "")
+    assert "--from" in err
+
+
 def test_check_shows_problems_and_fails(daemon: Daemon, twofold: Run) -> None:
     daemon.answers["config_check"] = {"checked": ["cluster.toml", "files"], "problems": []}
     assert twofold("config", "check") == (0, "cluster.toml, files: nothing wrong.\n", "")
