@@ -1,7 +1,7 @@
 """A daemon on a machine with too much to do: it hears late, and of two sources in any order.
 
 Some seeds have spells of it. Its dice are its own, so that a seed without it tells the story that
-it always told; a kept seed is played as it was found.
+it always told; one that was kept before there was starvation has none.
 """
 
 from __future__ import annotations
@@ -14,13 +14,29 @@ from tests.sim.planted import PLANTS
 
 SHARE = 0.15  # of the seeds
 LAG_MAX_S = 1.5
+MARK = "# since there is starvation\n"
 
 
 @cache
 def kept() -> tuple[int, ...]:
     """The seeds that once broke a promise."""
-    lines = (Path(__file__).parent / "seeds.txt").read_text().splitlines()
+    return _seeds("\n".join(_parts()))
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    lines = text.splitlines()
     return tuple(int(line.split()[0]) for line in lines if line and not line.startswith("#"))
+
+
+def _parts() -> tuple[str, str]:
+    """The kept seeds from before there was starvation, and those since."""
+    before, _, since = (Path(__file__).parent / "seeds.txt").read_text().partition(MARK)
+    return before, since
+
+
+@cache
+def never_starved() -> frozenset[int]:
+    return frozenset((*_seeds(_parts()[0]), *PLANTS.values()))
 
 
 class Starvation:
@@ -41,5 +57,4 @@ class Starvation:
 
 
 def is_starved(seed: int) -> bool:
-    known = seed in kept() or seed in PLANTS.values()
-    return not known and random.Random(f"{seed} starved").random() < SHARE
+    return seed not in never_starved() and random.Random(f"{seed} starved").random() < SHARE
