@@ -87,7 +87,7 @@ mod verify_repair;
 mod verify_run;
 mod verify_strict;
 mod verify_zones;
-pub mod welcome;
+mod welcome;
 pub mod xattrs;
 pub mod zone;
 

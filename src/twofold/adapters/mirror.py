@@ -122,7 +122,7 @@ class MirrorProcess:
         return wire.checked(reply)
 
     async def _probe(self) -> Mapping[str, Any]:
-        """Never ends while the engine answers; it takes no lock that a command holds for long."""
+        """Never ends while the engine says how it is, which waits for no command of another."""
         while True:
             await asyncio.sleep(_PROBE_EVERY_S)
             try:

@@ -7,7 +7,8 @@ swap, an orderly stop) and needs no witness. So an epoch that was claimed and on
 are never the same, and a later claim is higher than whatever was agreed on before it.
 
 A node claims only the term after the highest it knows. Every term it knows was claimed before, so
-a node that missed something claims a term that is taken, and is told so.
+a node that missed something claims a term that is taken, and is told so. To the same end it claims
+the highest it knows, and no higher, while the other says that it won that and may still use it.
 
 All here is pure: the witness service, the etcd client and the simulation decide with `decide`, and
 a node counts the answers of several witnesses with `ruling`.

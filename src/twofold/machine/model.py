@@ -132,9 +132,7 @@ class Engine:
     refused: str | None = None
     failed: str | None = None
     failed_text: str = ""
-    welcomed_epoch: int = (
-        0  # in which a primary last let it in: all that was written by then is here
-    )
+    welcomed_epoch: int = 0  # in which a primary last let this copy in: it knows all until then
     rescuing: bool = False  # what only this node has is being saved before it is overwritten
     rescues: int = 0  # kept from before
     generation: Generation = field(default_factory=Generation)
