@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -143,27 +142,6 @@ def test_an_orderly_change_of_role_brings_out_what_the_kernel_holds(pair: Pair) 
     assert (pair.b.tree / "written").read_text() == "never synced" * 1000
     assert (pair.b.tree / "mapped").read_bytes()[5000:5006] == b"mapped"
     same(pair)
-
-
-@pytest.mark.parametrize("pair", [{"sync": "fsync"}], indirect=True)
-def test_a_frozen_primary_that_must_give_way_refuses_what_the_kernel_holds(pair: Pair) -> None:
-    """Another epoch has begun without it: nobody may take its late writes for acknowledged."""
-    pair.start()
-    descriptor = os.open(pair.a.tree / "file", os.O_CREAT | os.O_RDWR)
-    try:
-        os.write(descriptor, b"synced")
-        os.fsync(descriptor)
-        pair.b.kill()
-        pair.a.wait_status(frozen=True, link="down")
-        os.pwrite(descriptor, b"held by the kernel", 0)
-        pair.a.command("become_secondary", epoch=pair.next_epoch(), timeout_s=15)
-        with pytest.raises(OSError) as caught:
-            os.fsync(descriptor)
-        assert caught.value.errno in (errno.EIO, errno.EROFS)
-        assert (pair.a.tree / "file").read_bytes() == b"synced"
-    finally:
-        with suppress(OSError):  # it is told of the loss as well
-            os.close(descriptor)
 
 
 def test_writes_freeze_without_the_peer_until_told_to_go_on(pair: Pair) -> None:
@@ -348,26 +326,6 @@ def test_two_engines_of_one_module_are_refused(pair: Pair) -> None:
     assert second.returncode == 2
     assert "another engine of this module runs" in second.stderr
     assert (pair.a.tree).is_mount()
-
-
-def test_split_brain_is_seen_and_the_follower_gives_way(pair: Pair) -> None:
-    pair.start()
-    pair.b.kill()
-    pair.a.wait_status(frozen=True)
-    pair.a.command("continue_alone", epoch=pair.next_epoch())
-    (pair.a.tree / "a").write_text("a")
-    pair.a.kill()
-    pair.b.start()
-    pair.b.command("become_primary", epoch=pair.next_epoch(), alone=True, force=True)
-    (pair.b.tree / "b").write_text("b")
-    theirs = pair.b.status()["generation"]
-    pair.a.start()
-    assert pair.a.command("reconcile", theirs=theirs)["relation"] == "diverged"
-    pair.a.command("become_secondary", epoch=pair.next_epoch())
-    pair.b.command("become_primary", epoch=pair.epoch, alone=True)
-    pair.in_sync(pair.b)
-    assert not (pair.a.tree / "a").exists()
-    same(pair)
 
 
 def test_who_hands_over_to_stop_keeps_its_whole_copy(pair: Pair) -> None:

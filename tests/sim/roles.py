@@ -28,6 +28,7 @@ class SimEngine(Engine):
         super().__init__(host)
         self._roles_queue: deque[Callable[[], None]] = deque()
         self._roles_busy = False
+        self.unsure = False  # the other may not have what was under way at the last hand-over
 
     def command(self, name: str, done: Done, **fields: Any) -> None:
         def begin() -> None:
@@ -124,7 +125,8 @@ class SimEngine(Engine):
         def handed(error: TwofoldError | None) -> None:
             if error is None:
                 try:
-                    self.change(epoch=epoch, role="secondary", clean=False)
+                    role = self.generation.role if self.unsure else "secondary"
+                    self.change(epoch=epoch, role=role, clean=False)
                     self._be_secondary(follow)
                 except TwofoldError as e:
                     error = e
@@ -153,7 +155,7 @@ class SimEngine(Engine):
 
         def settled() -> None:
             self.resync = 0
-            unsure = self.full and len(self.window) > 0
+            unsure = self.unsure = self.full and len(self.window) > 0
             writes = [w.write for _, w in self.window if w.write is not None]
             self.detach(answer=False)
             if unsure:

@@ -119,6 +119,7 @@ impl Engine {
         let _roles = self.roles.lock();
         self.check_epoch(epoch)?;
         let role = self.mode.read().role;
+        let mut unsure = false;
         match role {
             Role::Secondary => {
                 self.record(|g| g.epoch = epoch).map_err(disk_failed)?;
@@ -128,12 +129,15 @@ impl Engine {
                 }
                 return Ok(());
             }
-            Role::Primary => self.hand_over(epoch)?,
+            Role::Primary => unsure = self.hand_over(epoch)?,
             Role::None => {}
         }
         self.record(|g| {
             g.epoch = epoch;
-            g.role = Role::Secondary.last();
+            // Of two copies in doubt the last primary's is the one that has everything.
+            if !unsure {
+                g.role = Role::Secondary.last();
+            }
             g.clean = false;
         })
         .map_err(disk_failed)?;
@@ -155,8 +159,9 @@ impl Engine {
     }
 
     /// As primary: everything written is acknowledged by the secondary, which knows it has all.
-    /// Without a secondary that has everything there is nothing to hand over.
-    fn hand_over(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {
+    /// Without a secondary that has everything there is nothing to hand over. True when one that
+    /// had everything may lack what was under way.
+    fn hand_over(self: &Arc<Self>, epoch: Epoch) -> Result<bool, Refusal> {
         self.resumption.end();
         self.flush_kernel();
         self.tell_times();
@@ -212,8 +217,8 @@ impl Engine {
             self.standing.lock().trusted = sound;
             self.record(|g| *g = g.shared()).map_err(disk_failed)?;
         }
-        tracing::info!(epoch, attached, "handed over");
-        Ok(())
+        tracing::info!(epoch, attached, unsure, "handed over");
+        Ok(unsure)
     }
 
     pub fn continue_alone(self: &Arc<Self>, epoch: Epoch) -> Result<(), Refusal> {

@@ -258,6 +258,10 @@ found_serving = _found(
 found_primary = _found(
     "a primary engine runs", lambda e: e.engine is not None and e.engine.role == "primary"
 )
+found_let_go = Guard(
+    "a primary engine runs, and this node had given the service up",
+    lambda v, e: v.let_go and found_primary.holds(v, e),
+)
 found_secondary = _found(
     "a secondary engine runs", lambda e: e.engine is not None and e.engine.role == "secondary"
 )

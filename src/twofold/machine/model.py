@@ -201,6 +201,7 @@ class View:
     asked: bool = False  # a person waits for this start: what fails is answered, not retried
     from_stop: bool = False  # `prim` came in STOP: refused, it goes back there
     epoch: int = 0
+    let_go: bool = False  # it told the peer that it serves no more; its engine may be primary yet
     alone_epoch: int = 0  # the last in which it went on alone, or began so
     claimed: int = 0  # the last that the arbiter gave it, used or not
     claim: int = 0
@@ -252,6 +253,7 @@ REMEMBERED = (
     "offer",
     "offer_epoch",
     "took_over",
+    "let_go",
     "alone_epoch",
     "claimed",
     "peer_alone_epoch",

@@ -12,6 +12,7 @@ from twofold.machine import notes as n
 from twofold.machine.actions import (
     BecomePrimary,
     BecomeSecondary,
+    EnsureEngine,
     ReleaseAddress,
     StartApplication,
     StopApplication,
@@ -54,6 +55,19 @@ SERVING_JOBS: tuple[Rule, ...] = (
         sets=(n.NO_TROUBLE,),
         answer=Answer.ACCEPT,
         because="{node} serves",
+    ),
+    # What cannot be remembered must be true without it: no daemon may find this engine serving.
+    Rule(
+        given=BOTH,
+        on=(JobFailed,),
+        when=g.ended(Job.SERVING) & g.at_engine & g.engine_primary,
+        then=WAIT,
+        job=Job.RECOVERING,
+        do=(*FORCE, StopApplication("primary"), StopApplication("both"), EnsureEngine()),
+        sets=(n.REST, n.COUNT_LOOP),
+        answer=Answer.REFUSE,
+        severity=Severity.ALARM,
+        because="the engine refused to go on serving ({text}), so it is ended",
     ),
     Rule(
         given=BOTH,

@@ -35,6 +35,7 @@ STOP_ALL = (StopApplication("primary"), StopApplication("second"), StopApplicati
 START_PRIMARY = (HoldAddress(), StartApplication("both"), StartApplication("primary"))
 START_SECOND = (StartApplication("both"), StartApplication("second"))
 BEGIN = (ReleaseAddress(), *STOP_ALL, EnsureEngine())
+END_AND_BEGIN = (ReleaseAddress(), StopEngine(abort=True), *STOP_ALL, EnsureEngine())
 SERVE_NOTES = (
     n.wish(Wish.START),
     n.NOT_FROM_STOP,
@@ -62,10 +63,23 @@ FOUND: tuple[Rule, ...] = (
         when=g.found_outlived,
         then=WAIT,
         job=Job.STARTING,
-        do=(ReleaseAddress(), StopEngine(abort=True), *STOP_ALL, EnsureEngine()),
+        do=END_AND_BEGIN,
         sets=(n.WANTED, n.wish(Wish.START), n.ASK_CHECKERS),
         severity=Severity.ALARM,
         because="the daemon came back and found its engine serving in an epoch that is over",
+    ),
+    # The peer was told, and may have served since, also when nobody is there to say so.
+    Rule(
+        given=(STOP,),
+        on=(Found,),
+        when=g.found_let_go,
+        then=WAIT,
+        job=Job.STARTING,
+        do=END_AND_BEGIN,
+        sets=(n.WANTED, n.wish(Wish.START), n.ASK_CHECKERS),
+        severity=Severity.ALARM,
+        because="the daemon came back and found its engine serving, though {node} had given the "
+        "service up",
     ),
     Rule(
         given=(STOP,),

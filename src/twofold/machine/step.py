@@ -296,7 +296,8 @@ def step(view: View, event: Event, rows: Rows | None = None) -> Decision:
     for note in rule.sets:
         after = note.apply(after, event)
     if rule.then is not None and rule.then is not after.state:
-        after = replace(after, state=rule.then, since_s=view.now_s)
+        let_go = rule.then not in SERVING and (after.let_go or after.state in SERVING)
+        after = replace(after, state=rule.then, since_s=view.now_s, let_go=let_go)
     return Decision(rule, after, tuple(do), view.state, (view, event))
 
 

@@ -21,7 +21,13 @@ from twofold.machine.model import REMEMBERED, Offer, View
 
 VERSION = 1
 # A file of before has nothing to say about these.
-SINCE: dict[str, object] = {"alone_epoch": 0, "claimed": 0, "loops_at": [], "failed_at": None}
+SINCE: dict[str, object] = {
+    "alone_epoch": 0,
+    "claimed": 0,
+    "let_go": False,
+    "loops_at": [],
+    "failed_at": None,
+}
 MOMENTS = {"loops_s": "loops_at", "failed_at_s": "failed_at"}
 PLAIN = tuple(name for name in REMEMBERED if name not in MOMENTS)
 LOOPS_MAX = 1000

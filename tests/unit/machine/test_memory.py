@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.unit.machine.test_waking import ASLEEP
-from twofold.machine.actions import BecomePrimary
-from twofold.machine.events import Look, PrimAsked
-from twofold.machine.model import State
+from twofold.machine.actions import BecomePrimary, StartApplication, StopEngine
+from twofold.machine.events import Found, JobFailed, Look, PrimAsked
+from twofold.machine.model import Engine, Job, State, View
 from twofold.machine.rule import Severity
 from twofold.machine.step import Decision, absorb, step
+from twofold.wire import statefile
 
 
 def offered(event: Look | PrimAsked) -> Decision:
@@ -31,3 +32,37 @@ def test_what_lets_go_does_not_wait() -> None:
     stopping = replace(ASLEEP, peer=None)
     decision = step(absorb(stopping, Look(), 10.1), Look())
     assert not decision.waits_for_memory
+
+
+SERVING_ENGINE = Engine(role="primary", epoch=2)
+
+
+def refused_to_go_on() -> Decision:
+    """A hand-over failed, and the engine, which is primary still, does not serve again either."""
+    serving = View(state=State.PRIM, job=Job.SERVING, epoch=2, now_s=5.0, engine=SERVING_ENGINE)
+    event = JobFailed(Job.SERVING, BecomePrimary(alone=False), "io_error", "no memory")
+    return step(absorb(serving, event, 5.1), event)
+
+
+def test_an_engine_that_refused_to_go_on_is_ended_for_who_cannot_remember_that() -> None:
+    decision = refused_to_go_on()
+    assert decision.view.state is State.WAIT
+    assert StopEngine(abort=True) in decision.do
+
+
+def test_what_was_given_up_is_not_served_by_the_daemon_that_comes_back() -> None:
+    given_up = refused_to_go_on().view
+    text = statefile.encode(given_up, 1000.0)
+    back = statefile.decode(text, View(now_s=9.0), "state.json", 1003.0)
+    found = Found(SERVING_ENGINE, application_runs=True)
+    decision = step(absorb(back, found, 9.1), found)
+    assert decision.view.state is State.WAIT
+    assert StopEngine(abort=True) in decision.do
+    assert not any(isinstance(action, StartApplication) for action in decision.do)
+
+
+def test_who_serves_again_has_not_given_it_up() -> None:
+    back = replace(View(now_s=9.0), epoch=2)
+    found = Found(SERVING_ENGINE, application_runs=True)
+    decision = step(absorb(back, found, 9.1), found)
+    assert decision.view.state is State.PRIM and not decision.view.let_go
