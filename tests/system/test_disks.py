@@ -12,6 +12,7 @@ from tests.system.conftest import Pair
 from tests.system.troubled import (
     LONG_IN_LAB,
     TIMEOUT_S,
+    Beside,
     ends_well,
     has_taken_over,
     in_state,
@@ -20,7 +21,7 @@ from tests.system.troubled import (
     site,
 )
 from twofold.lab import kernel
-from twofold.lab.cluster import other
+from twofold.lab.cluster import DAEMON, daemon_command, other
 
 __all__ = ["site"]
 pytestmark = LONG_IN_LAB
@@ -93,6 +94,29 @@ def test_a_record_that_cannot_be_written_is_no_take_over(pair: Pair) -> None:
     pair.lab.start(node)
     pair.whole()
     pair.nothing_lost()
+
+
+def test_who_cannot_remember_that_it_gave_up_serves_nothing_old(pair: Pair) -> None:
+    """It could not write that the other serves now; the other dies, and its daemon comes back."""
+    node = pair.primary()
+    second = other(node)
+    place = "/var/lib/twofold"
+    pair.calm()
+    pair.lab.exec(node, ["mount", "-o", "remount,bind,ro", place])
+    try:
+        asked = Beside(pair, node, "swap", pair.module)
+        pair.cluster.wait("the other serves", lambda: pair.serves(second), 30)
+        asked.end()
+        is_told(pair, node, "refused to go on serving")
+        pair.calm()
+        pair.lab.supervise(node, DAEMON, None)
+        pair.lab.kill(second)
+    finally:
+        pair.lab.exec(node, ["mount", "-o", "remount,bind,rw", place])
+        pair.lab.supervise(node, DAEMON, daemon_command())
+    never_serves(pair, node, TIMEOUT_S + 3)
+    pair.lab.start(second)
+    ends_well(pair, second)
 
 
 def test_what_the_only_node_had_not_synced_is_lost_with_its_power_and_all_else_is_there(
