@@ -16,6 +16,7 @@ from twofold.errors import MachineError, TwofoldError
 from twofold.k3s.machine import Machine
 
 RECORD = "/var/lib/twofold/k3s-install.json"
+PAUSE_S, PAUSES_A_LOOK = 2.0, 2.0
 
 Act = Callable[[Machine], None]
 Ask = Callable[[Machine], bool]
@@ -104,9 +105,17 @@ def _keep(machine: Machine, outcomes: Sequence[Outcome]) -> None:
 def wait(
     machine: Machine, bound_s: float, holds: Callable[[], bool], what: str, mend: str = ""
 ) -> None:
-    """Until it holds; after `bound_s` it is a failure that can be continued later."""
+    """Until it holds; after `bound_s` it is a failure that can be continued later.
+
+    A look starts a program: where that takes seconds (a small or busy machine) the pauses are
+    longer too, for the processor belongs to what is waited for.
+    """
     until_s = machine.now_s() + bound_s
-    while not holds():
-        if machine.now_s() >= until_s:
+    while True:
+        asked_s = machine.now_s()
+        if holds():
+            return
+        now_s = machine.now_s()
+        if now_s >= until_s:
             raise StepFailed(f"after {bound_s:g} s it is still not so that {what}", mend)
-        machine.sleep(2.0)
+        machine.sleep(max(PAUSE_S, PAUSES_A_LOOK * (now_s - asked_s)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -11,9 +13,9 @@ import yaml
 
 from tests.unit.k3s.server import Server
 from twofold.errors import MachineError
-from twofold.k3s import plan, texts
+from twofold.k3s import plan, steps_cluster, texts
 from twofold.k3s.settings import Settings
-from twofold.k3s.step import RECORD, Outcome, Step, StepFailed, back, go
+from twofold.k3s.step import RECORD, Outcome, Step, StepFailed, back, go, wait
 from twofold.k3s.steps_kubernetes import PROVISIONER_FILE
 
 PASSWORD = "hunter2hunter2"
@@ -251,6 +253,26 @@ def test_a_step_that_did_not_help_has_failed() -> None:
     useless = Step("s", "says", lambda m: False, lambda m: None)
     with pytest.raises(StepFailed, match="still not so"):
         go((useless,), Server(), nothing)
+
+
+def test_looks_that_take_long_leave_the_machine_to_what_is_waited_for() -> None:
+    server, looks = Server(), 0
+
+    def slow() -> bool:
+        nonlocal looks
+        looks += 1
+        server.sleep(15.0)
+        return False
+
+    with pytest.raises(StepFailed, match="still not so that it serves"):
+        wait(server, 600.0, slow, "it serves")
+    assert looks * 15.0 < 600.0 / 2
+
+
+def test_first_waits_as_long_as_the_services_may_take() -> None:
+    module = tomllib.loads((resources.files("twofold") / "library/k3s/module.toml").read_text())
+    bounds = [each.get("start_timeout", "60s") for each in module["service"]]
+    assert sum(float(bound.removesuffix("s")) for bound in bounds) < steps_cluster.SERVE_WITHIN_S
 
 
 def test_a_failure_ends_the_run() -> None:
