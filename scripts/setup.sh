@@ -216,4 +216,4 @@ if [ "$purpose" = lab ] || [ "$purpose" = test ] || [ "$purpose" = browser ]; th
 fi
 python_environment
 rust_build
-if [ "$purpose" = kine ]; then .venv/bin/python -m twofold.lab.kine_build; fi
+if [ "$purpose" = kine ] || [ "$purpose" = vm ]; then .venv/bin/python -m twofold.lab.kine_build; fi
