@@ -141,7 +141,7 @@ def second(settings: Settings, token: str | None, server: str | None) -> tuple[S
             "same-users",
             "mysql has the same number on both nodes",
             lambda m: m.owner(f"{settings.directory}/mysql") == m.user("mysql"),
-            lambda m: _refuse_users(m, settings),
+            lambda m: _see_users(m, settings),
         ),
     )  # fmt: skip
 
@@ -229,8 +229,17 @@ def _join(machine: Machine, settings: Settings, token: str | None, server: str |
     machine.run(words, stdin=f"{token}\n", bound_s=90)
 
 
-def _refuse_users(machine: Machine, settings: Settings) -> None:
-    there, here = machine.owner(f"{settings.directory}/mysql"), machine.user("mysql")
+def _see_users(machine: Machine, settings: Settings) -> None:
+    """The first node makes the datastore after it serves: this one may have everything before."""
+    files = f"{settings.directory}/mysql"
+    wait(
+        machine, settings.wait_s, lambda: machine.owner(files) is not None,
+        "the datastore is set up",
+        "On the first node, `twofold k3s first` sets it up; run this again when it has.",
+    )  # fmt: skip
+    there, here = machine.owner(files), machine.user("mysql")
+    if there == here:
+        return
     raise StepFailed(
         f"the files of the datastore belong to user and group {there}, but mysql is {here} here",
         "Give mysql the numbers of the first node here: groupmod --gid G mysql; "

@@ -192,6 +192,31 @@ def test_second_refuses_another_number_of_mysql() -> None:
         second(b)
 
 
+class StillSettingUp(Server):
+    """What follows has everything, and the first node is only making its datastore."""
+
+    def owner(self, path: str) -> tuple[int, int] | None:
+        return super().owner(path) if self.time_s > 300.0 else None
+
+
+def test_second_waits_for_the_datastore_to_be_set_up() -> None:
+    b = StillSettingUp("10.0.0.2")
+    prepared(b)
+    b.files["/etc/twofold/modules/k3s/module.toml"] = ""
+    b.files["/srv/k3s/secrets/token"] = "tok-en"
+    b.open_ports.add(("10.0.0.100", 6443))
+    assert [outcome.result for outcome in second(b)].count("failed") == 0
+    assert 300.0 < b.time_s < 600.0
+
+
+def test_second_tells_when_no_datastore_comes() -> None:
+    b = StillSettingUp("10.0.0.2")
+    prepared(b)
+    b.files["/etc/twofold/modules/k3s/module.toml"] = ""
+    with pytest.raises(StepFailed, match="still not so that the datastore is set up"):
+        second(b, wait_s=60.0)
+
+
 def test_second_without_a_token_says_which_command() -> None:
     with pytest.raises(StepFailed, match="twofold k3s second TOKEN"):
         second(prepared(Server("10.0.0.2")), token=None)
