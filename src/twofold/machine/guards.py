@@ -170,6 +170,10 @@ must_outdate = seen(
 other_wins = seen("both serve and the other has precedence", links.other_wins)
 both_serve = seen("both serve", links.peer_serving)
 split_seen = seen("this was said before", lambda v: v.split_seen)
+listening = seen(
+    "this node slept, and what it knows of the peer may be long over",
+    lambda v: v.now_s < v.listens_until_s,
+)
 
 copy_is_current = seen("this copy is current", copy_current)
 unwell = seen("a checker that it waits for is not well", lambda v: v.unwell != ())

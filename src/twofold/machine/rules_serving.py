@@ -65,7 +65,7 @@ SPLIT: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=FACTS,
-        when=g.both_serve & ~g.split_seen & ~g.other_wins,
+        when=g.both_serve & ~g.split_seen & ~g.other_wins & ~g.listening,
         do=(AnnounceAddress(),),
         sets=(n.SPLIT_SEEN,),
         severity=Severity.ALARM,

@@ -57,6 +57,29 @@ def test_what_the_peer_granted_before_the_sleep_is_granted_no_more() -> None:
     assert (woken.peer.grants, woken.peer.leaving, woken.peer.busy) == (0, False, True)
 
 
+SERVES = Engine(
+    role="primary",
+    epoch=3,
+    generation=Generation(current="2", base="1", role="primary", epoch=3),
+)
+SURVIVOR = replace(ASLEEP, state=State.ALONE, epoch=3, engine=SERVES, peer_heard_s=-100.0)
+
+
+def test_a_survivor_that_slept_does_not_take_its_dead_primary_for_one_that_serves() -> None:
+    """The last that was heard of it was that it serves; and who wakes calls nobody silent yet."""
+    survivor = replace(SURVIVOR, peer=Report(state=State.PRIM, epoch=2))
+    woken = decided(survivor, Look(), 10.0 + 2 * STALLED_S)
+    assert not woken.view.split_seen and not woken.do
+
+
+def test_a_survivor_that_slept_tells_of_another_that_serves_when_it_has_listened() -> None:
+    woken_s = 10.0 + 2 * STALLED_S
+    other = Report(state=State.PRIM, epoch=2)
+    first = decided(SURVIVOR, PeerHeard(other), woken_s)
+    assert not first.view.split_seen
+    assert decided(first.view, PeerHeard(other), woken_s + LISTEN_S + 0.1).view.split_seen
+
+
 def test_a_daemon_that_finds_its_engine_standing_still_tells_it_to_follow() -> None:
     """It may have died on the way to a stop, when the engine was told not to follow any more."""
     view = View(now_s=1.0, epoch=3)
