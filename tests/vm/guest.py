@@ -37,6 +37,7 @@ COMMAND_BOUND_S = 300.0
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 NUMBERS = {"a": 1, "b": 2}
 _SLOTS = {"lan": 8, "flow": 9}
+_WATCHDOG_SLOT = 10
 # What takes seconds of an emulated processor at each boot and is of no use in a guest: its cards
 # are there before the first unit (the initrd has their drivers), nobody logs in, nothing is traced.
 _MASKED = (
@@ -101,7 +102,7 @@ class Guest:
         words = self._qemu() + (["-S", "-loadvm", kept] if kept else [])
         with self.serial.open("ab") as log:
             self._machine = self._network.popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, own_session=True
             )
 
     def monitor(self) -> Monitor:
@@ -129,6 +130,8 @@ class Guest:
             f"file={self.disk},if=virtio,format=qcow2,cache=writeback,discard=unmap",
         ]
         words += ["-drive", f"file={self._payload},if=virtio,format=raw,readonly=on"]
+        # Nobody feeds it until a test asks for that; Debian's kernel has its driver.
+        words += ["-device", f"i6300esb,addr={_WATCHDOG_SLOT}", "-watchdog-action", "reset"]
         for number, network in enumerate(NETWORKS):
             mac = f"02:77:00:00:0{number}:0{NUMBERS[self.name]}"
             end = f"tap,id={network},ifname={tap(self.name, network)},script=no,downscript=no"

@@ -69,10 +69,15 @@ class Network:
         stdin: int = subprocess.DEVNULL,
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int | IO[bytes] | None = None,
+        own_session: bool = False,
     ) -> subprocess.Popen[bytes]:
-        """The command inside the namespace, running; it ends with us at the latest."""
+        """The command inside the namespace, running; it ends with us at the latest. With a session
+        of its own it has a share of the processors of its own, beside other work on this machine.
+        """
         inside = dies_with_us(self.argv_in(argv))
-        return subprocess.Popen(inside, stdin=stdin, stdout=stdout, stderr=stderr)
+        return subprocess.Popen(
+            inside, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=own_session
+        )
 
     def cut(self, guest: str, network: str) -> None:
         """No frame passes any more; the guest's card still sees its carrier, as behind a dead
