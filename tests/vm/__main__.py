@@ -1,7 +1,7 @@
 """`make test-vm`: the tests of this folder, and with --json one object at the end (what people
 read goes to stderr, progress too). --kills N: how often the primary of the K3s tests is killed.
---again: begins with the pair that the installer of an earlier run left (`kept`), if all of it is
-the same.
+--minutes N: no kill is begun after so long. --again: begins with the pair that the installer of an
+earlier run left (`kept`), if all of it is the same.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ def main(arguments: list[str]) -> int:
     environment = dict(os.environ)
     if "--again" in arguments:
         environment["TWOFOLD_VM_AGAIN"] = "1"
-    if "--kills" in words:
-        at = words.index("--kills")
-        environment["TWOFOLD_VM_KILLS"] = words[at + 1]
-        del words[at : at + 2]
+    for option in ("--kills", "--minutes"):
+        if option in words:
+            at = words.index(option)
+            environment[f"TWOFOLD_VM_{option[2:].upper()}"] = words[at + 1]
+            del words[at : at + 2]
     with tempfile.TemporaryDirectory(prefix="twofold-vm-result-") as folder:
         place = Path(folder) / "result.json"
         done = subprocess.run(
