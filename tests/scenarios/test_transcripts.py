@@ -295,6 +295,22 @@ def failover_off() -> World:
     return world
 
 
+def failover_off_and_a_stop() -> World:
+    """With failover = false a stop moves nothing either, and no failure does; a swap does."""
+    world = pair(failover=False)
+    world.tell("a", CheckerTripped("web", "failover", "no answer"))
+    world.pass_time(2)
+    world.note(world.picture())
+    world.note(world.ask("a", StopAsked()))
+    world.pass_time(4)
+    world.note(world.picture())
+    world.note(world.ask("a", StartAsked()))
+    world.pass_time(4)
+    world.note(world.ask("a", SwapAsked()))
+    world.pass_time(2)
+    return world
+
+
 def engine_does_not_start_at_boot() -> World:
     """Nobody waits for the answer: it is tried again, then the module stops with an alarm."""
     world = pair()
@@ -331,6 +347,7 @@ STORIES: tuple[Callable[[], World], ...] = (
     engine_dies,
     frozen_primary,
     failover_off,
+    failover_off_and_a_stop,
     engine_does_not_start_at_boot,
     *ARBITRATION_STORIES,
 )

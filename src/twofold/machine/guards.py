@@ -177,7 +177,8 @@ listening = seen(
 
 copy_is_current = seen("this copy is current", copy_current)
 unwell = seen("a checker that it waits for is not well", lambda v: v.unwell != ())
-takes_over = seen("failover is on", lambda v: v.settings.failover) & ~unwell
+failover_on = seen("failover is on", lambda v: v.settings.failover)
+takes_over = failover_on & ~unwell
 offered = seen(
     "the peer offers the service",
     lambda v: (
@@ -215,6 +216,8 @@ second_synced = seen(
 second_able = second_synced & ~seen(
     "a checker there is not well", lambda v: v.peer is not None and v.peer.unwell
 )
+# Of what moves by itself; a person's swap moves all the same.
+may_move = second_able & failover_on
 peer_failed = seen(
     "the application failed there not long ago", lambda v: v.peer is not None and v.peer.failed
 )

@@ -197,6 +197,13 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(SECOND,),
         on=FACTS,
+        when=g.offered_for_good & g.copy_is_current & ~g.failover_on,
+        severity=Severity.QUIET,
+        because="{peer} stops, but {node} does not take over by itself",
+    ),
+    Rule(
+        given=(SECOND,),
+        on=FACTS,
         when=g.offered & g.copy_is_current & g.offered_for_good,
         then=ALONE,
         job=Job.SERVING,

@@ -84,7 +84,7 @@ SERVING_JOBS: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(JobFailed,),
-        when=g.ended(Job.SERVING, Job.RESTARTING) & g.second_able & ~g.peer_failed,
+        when=g.ended(Job.SERVING, Job.RESTARTING) & g.may_move & ~g.peer_failed,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,

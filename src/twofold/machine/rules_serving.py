@@ -120,6 +120,18 @@ SERVING_ASKED: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(StopAsked,),
+        when=g.second_able & ~g.failover_on,
+        then=PRIM,
+        job=Job.HANDING_OVER,
+        instead=True,
+        do=HAND_OVER_TO_STOP,
+        sets=(n.UNWANTED, n.wish(Wish.STOP)),
+        answer=Answer.ACCEPT,
+        because="{by} asked for a stop; {peer} gets everything, and does not take over by itself",
+    ),
+    Rule(
+        given=BOTH,
+        on=(StopAsked,),
         when=g.second_able,
         then=PRIM,
         job=Job.HANDING_OVER,
@@ -192,7 +204,7 @@ FAILURES: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(CheckerTripped,),
-        when=g.tripped_failover & g.second_able & ~g.peer_failed & ~g.loops_spent,
+        when=g.tripped_failover & g.may_move & ~g.peer_failed & ~g.loops_spent,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -214,7 +226,7 @@ FAILURES: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=(CheckerTripped, ServiceExited),
-        when=g.loops_spent & g.second_able,
+        when=g.loops_spent & g.may_move,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -284,7 +296,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=FACTS,
-        when=g.disk_failed & g.second_able & ~g.peer_failed,
+        when=g.disk_failed & g.may_move & ~g.peer_failed,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
@@ -295,7 +307,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(ALONE,),
         on=FACTS,
-        when=g.second_able & g.peer_is_home & ~g.peer_failed & ~g.busy,
+        when=g.may_move & g.peer_is_home & ~g.peer_failed & ~g.busy,
         then=PRIM,
         sets=(n.SWAP_DUE, n.STAYED),
         because="{peer} has everything again, and is to have the service back",
@@ -319,7 +331,7 @@ SERVING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(PRIM,),
         on=FACTS,
-        when=g.swap_due & g.second_able & ~g.peer_failed,
+        when=g.swap_due & g.may_move & ~g.peer_failed,
         then=PRIM,
         job=Job.HANDING_OVER,
         do=HAND_OVER,
