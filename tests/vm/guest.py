@@ -36,6 +36,7 @@ BOOT_BOUND_S = 420.0
 COMMAND_BOUND_S = 300.0
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 NUMBERS = {"a": 1, "b": 2}
+SSH_PORT = 22
 _SLOTS = {"lan": 8, "flow": 9}
 _WATCHDOG_SLOT = 10
 # What takes seconds of an emulated processor at each boot and is of no use in a guest: its cards

@@ -33,8 +33,10 @@ def install(pair: Pair) -> None:
         f"mkdir -p /root/site && cp /payload/site/* /root/site && cp -r {app} /root/site/"
     )
     pair["a"].run(f"twofold module add {MODULE} --from /root/site")
-    pair["a"].run(f"twofold prim {MODULE}")
-    pair["b"].run(f"twofold start {MODULE}")
+    # Not followed by the command, which gives a busy daemon 3.5 s to answer.
+    pair["a"].run(f"twofold prim {MODULE} --no-wait")
+    pair.wait_serves("a", MODULE)
+    pair["b"].run(f"twofold start {MODULE} --no-wait")
     pair.wait_both_ready(MODULE)
 
 
