@@ -21,6 +21,7 @@ from twofold.errors import ApplicationError, PeerError
 POLL_S = 0.25
 PEER_WAIT_S = 1.5
 CALM_S = 2.5  # after the goal: for the link between the nodes to come up
+SILENT_MAX_S = 15.0  # of the daemon of this node, which does not answer in time
 GRACE_S = 3.0  # a state that is not the goal must stand still this long to be the end
 
 Object = dict[str, Any]
@@ -103,10 +104,22 @@ class Follower:
             time.sleep(POLL_S)
         self._print_news()
 
+    def _asked(self) -> list[Object]:
+        """What the nodes say of themselves; a daemon that is late is asked again for a while."""
+        since_s = time.monotonic()
+        while True:
+            try:
+                return self.client.ask_nodes(
+                    list(self.goals), "state", timeout_s=PEER_WAIT_S, module=self.module
+                )
+            except PeerError:
+                # On a machine that is busy with the action itself; that goes on all the same.
+                if time.monotonic() - since_s > SILENT_MAX_S:
+                    raise
+                self.still_since = time.monotonic()
+
     def _states(self) -> dict[str, Object]:
-        answers = self.client.ask_nodes(
-            list(self.goals), "state", timeout_s=PEER_WAIT_S, module=self.module
-        )
+        answers = self._asked()
         states = {str(a["node"]): a["modules"][0] if a.get("modules") else a for a in answers}
         picture = {n: _picture(o) for n, o in states.items()}
         if picture != {n: _picture(o) for n, o in self.last.items()}:

@@ -1,0 +1,46 @@
+"""Following an action to its end, where the daemon is late with its answers."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from twofold.cli import follow
+from twofold.cli.follow import Follower, serving
+from twofold.client import Client
+from twofold.errors import NodeUnreachable
+
+SERVES = {
+    "node": "a",
+    "modules": [{"state": "PRIM", "readiness": "Ready", "next": "Nothing to do"}],
+}
+
+
+class Late:
+    """A daemon that does not answer in time so many times, then does."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def ask_nodes(self, nodes: list[str], command: str, **_fields: Any) -> list[dict[str, Any]]:
+        if command == "log":
+            return [{"node": nodes[0], "entries": []}]
+        self.times -= 1
+        if self.times >= 0:
+            raise NodeUnreachable("twofoldd did not answer 'state' within 3.5 s")
+        return [SERVES]
+
+
+def following(daemon: Late) -> Follower:
+    return Follower(cast(Client, daemon), "shop", {"a": serving}, quiet=True).begin()
+
+
+def test_a_daemon_that_is_late_for_a_moment_does_not_end_what_a_person_follows() -> None:
+    following(Late(3)).run(10.0)
+
+
+def test_one_that_stays_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "SILENT_MAX_S", 0.0)
+    with pytest.raises(NodeUnreachable):
+        following(Late(10**9)).run(10.0)
