@@ -197,14 +197,14 @@ FOLLOWING_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(SECOND,),
         on=FACTS,
-        when=g.offered_for_good & g.copy_is_current & ~g.failover_on,
+        when=g.offered_for_good & g.copy_is_current & ~g.failover_on & ~g.peer_waits,
         severity=Severity.QUIET,
         because="{peer} stops, but {node} does not take over by itself",
     ),
     Rule(
         given=(SECOND,),
         on=FACTS,
-        when=g.offered & g.copy_is_current & g.offered_for_good,
+        when=g.offered & g.copy_is_current & g.offered_for_good & g.failover_on,
         then=ALONE,
         job=Job.SERVING,
         do=TAKE_ALONE,
