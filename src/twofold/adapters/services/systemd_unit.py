@@ -58,7 +58,9 @@ class SystemdUnit:
                 f"systemctl {outcome.sentence()}",
                 f"See: journalctl -u {self._unit}",
             )
-        if not (state := await self._answer(self._service.start_timeout_s)).running:
+        state = await self._answer(self._service.start_timeout_s)
+        # The start itself came to a good end; should the unit be down, the next look finds it.
+        if state.answered and not state.running:
             raise StartFailed(
                 f"The systemd unit {self._unit} of {self._place.module} was started, "
                 f"but it is {state.active} ({state.sub})",

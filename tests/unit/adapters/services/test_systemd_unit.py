@@ -22,7 +22,8 @@ case "$1" in
   start) [ -e broken ] && {{ echo "Job for demo.service failed."; exit 1; }}; echo active > state ;;
   stop) [ -e stuck ] || echo inactive > state ;;
   kill) rm -f stuck ;;
-  show) [ -e silent ] && {{ rm silent; exit 1; }}
+  show) [ -e mute ] && exit 1
+    [ -e silent ] && {{ rm silent; exit 1; }}
     printf 'ActiveState=%s\\nSubState=running\\nMainPID=42\\n' "$(cat state)" ;;
 esac
 """
@@ -77,6 +78,21 @@ async def test_no_answer_of_systemd_is_no_state(tmp_path: Path, systemctl: Path)
     assert stand.told == []
     await app.close()
     await after.close()
+
+
+async def test_a_start_that_systemd_has_done_counts_though_it_says_nothing_after(
+    tmp_path: Path, systemctl: Path
+) -> None:
+    """A starved machine: each look runs into its bound, for longer than a start may take."""
+    stand = Stand(tmp_path)
+    app = stand.application(service(systemd="demo", start_timeout="500ms"))
+    (systemctl / "mute").touch()
+    await app.start("primary")
+    (systemctl / "state").write_text("failed\n")
+    (systemctl / "mute").unlink()
+    await until(lambda: bool(stand.told))
+    assert stand.told == [("app", "the unit demo is failed (running)")]
+    await app.close()
 
 
 async def test_going_down_by_itself_is_told(tmp_path: Path, systemctl: Path) -> None:
