@@ -33,7 +33,7 @@ def install(pair: Pair) -> None:
         f"mkdir -p /root/site && cp /payload/site/* /root/site && cp -r {app} /root/site/"
     )
     pair["a"].run(f"twofold module add {MODULE} --from /root/site")
-    # Not followed by the command, which gives a busy daemon 3.5 s to answer.
+    # Not followed by the command, which gives a busy daemon a quarter of a minute to answer.
     pair["a"].run(f"twofold prim {MODULE} --no-wait")
     pair.wait_serves("a", MODULE)
     pair["b"].run(f"twofold start {MODULE} --no-wait")

@@ -4,6 +4,7 @@ sees ESTALE or EIO, locks are taken up again, the file system and both copies ar
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import Any
@@ -162,7 +163,10 @@ def check_at_rest(pair: Pair) -> None:
     """
     pair.both(f"umount {MOUNT}")
     primary = pair.primary(MODULE)
-    pair[primary].run(f"twofold mirror verify {MODULE}", timeout_s=1800)
+    said = pair[primary].run(f"twofold mirror verify {MODULE} --json", timeout_s=1800)
+    found = json.loads(said)
+    progress(f"verified: {found}")
+    assert (found["state"], found["differing"]) == ("done", 0), found
     for node in (primary, other(primary)):
         pair[node].run(f"twofold stop {MODULE}", timeout_s=600)
     for node in NODES:

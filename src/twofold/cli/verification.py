@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twofold.cli.output import print_json
+from twofold.cli.output import EXIT_NOT_REACHED, print_json
 from twofold.cli.quantities import duration_text, size_text
 from twofold.cli.session import AsJson, ModuleName, OnNodes, Session
 from twofold.client import Client
@@ -36,15 +36,17 @@ def verify(
 ) -> None:
     """Compare both copies by checksum while MODULE runs; tell which files differ, and how.
 
-    Exit code 0: nothing differs, or all of it was repaired; 1: something differs.
+    Exit code 0: nothing differs, or all of it was repaired; 1: something differs; 14: it was cut
+    short, so the rest is not known.
 
     Example: twofold mirror verify mariadb --repair
     """
     session = Session.of(context, on, as_json)
+    awaited = wait and not stop and not last
     with Client() as client:
         command = "verify_stop" if stop else "verify_result" if last or follow else "verify"
         answer = session.ask(client, command, module=module, repair=repair)[0]
-        if wait and not stop and not last:
+        if awaited:
             answer = _followed(client, session, module, answer)
     result: Object | None = answer.get("verify")
     if session.as_json:
@@ -53,6 +55,8 @@ def verify(
         print(report(module, result))
     if result and result["state"] == "done" and _left(result):
         raise typer.Exit(EXIT_DIFFERS)
+    if awaited and (result is None or result["state"] != "done"):
+        raise typer.Exit(EXIT_NOT_REACHED)
 
 
 def _followed(client: Client, session: Session, module: str, answer: Object) -> Object:

@@ -65,6 +65,15 @@ def test_what_was_repaired_is_no_failure(daemon: Daemon, twofold: Run) -> None:
     assert "b: missing  repaired" in out
 
 
+def test_one_that_was_cut_short_is_no_proof_that_nothing_differs(
+    daemon: Daemon, twofold: Run
+) -> None:
+    answering(daemon, result(state="cut_short", why="the link was lost"))
+    code, out, _ = twofold("mirror", "verify", "files")
+    assert code == 14
+    assert "cut short (the link was lost)" in out
+
+
 @pytest.mark.parametrize(
     ("word", "command"), [("--last", "verify_result"), ("--stop", "verify_stop")]
 )
