@@ -85,7 +85,8 @@ def checker_list(
 def failover_off(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """No node takes MODULE over by itself, until switched on.
+    """No node takes MODULE over by itself, until switched on: not from a primary that is lost, nor
+    from one that is stopped or fails. A swap moves it all the same.
 
     Example: twofold failover off mariadb -H '*'
     """
@@ -96,7 +97,7 @@ def failover_off(
 def failover_on(
     context: typer.Context, module: ModuleName, on: OnNodes = None, as_json: AsJson = False
 ) -> None:
-    """The secondary takes MODULE over by itself again when the primary is lost.
+    """The secondary takes MODULE over by itself again.
 
     Example: twofold failover on mariadb -H '*'
     """

@@ -131,7 +131,9 @@ class ModuleSection(Section):
     default_primary: str = Field(
         "none", description="none, last, or the node that takes the service back when it can"
     )
-    failover: StrictBool = Field(True, description="Take over by itself when the primary is lost")
+    failover: StrictBool = Field(
+        True, description="The service moves by itself: when the primary is lost, stopped, or fails"
+    )
     boot: StrictBool = Field(True, description="Start the module with the machine")
     max_loops: StrictInt = Field(
         3, ge=0, le=1000, description="Restarts and failovers within loop_interval before it stops"

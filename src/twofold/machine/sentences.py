@@ -5,7 +5,7 @@ They stand in `twofold state`, the console and every alarm, so they name nodes, 
 
 from __future__ import annotations
 
-from twofold.machine.links import link_up, peer_heard, peer_lost, peer_serving
+from twofold.machine.links import link_up, peer_heard, peer_idle, peer_lost, peer_serving
 from twofold.machine.model import Engine, Kind, State, View, Wish, copy_current
 from twofold.machine.standing import Standing, standing
 
@@ -172,9 +172,11 @@ def _prim(view: View) -> tuple[str, str]:
 
 def _second(view: View, module: str) -> tuple[str, str]:
     peer = view.settings.peer
-    if peer_lost(view) and copy_current(view) and not view.settings.failover:
-        text = f"{peer} is lost, this copy is current, and failover is off: nobody serves."
-        return text, f"To serve here: twofold prim {module}"
+    if copy_current(view) and not view.settings.failover:
+        away = "lost" if peer_lost(view) else "stopped" if peer_idle(view, State.STOP) else ""
+        if away:
+            text = f"{peer} is {away}, this copy is current, and failover is off: nobody serves."
+            return text, f"To serve here: twofold prim {module}"
     if peer_lost(view) and (unruled := _unruled(view, module)) is not None:
         return unruled
     if view.unwell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.fakes.world import World
-from twofold.machine.events import PrimAsked, StartAsked
+from twofold.machine.events import PrimAsked, StartAsked, StopAsked
 from twofold.machine.model import (
     Engine,
     Generation,
@@ -30,6 +30,18 @@ def test_a_whole_pair_needs_nothing() -> None:
     world.pass_time(1)
     assert told(world, "a") == ("Serving; b has everything.", "Nothing to do.")
     assert told(world, "b")[0] == "This copy is current; this node takes over when a is lost."
+
+
+def test_a_second_that_is_not_to_take_over_says_that_nobody_serves() -> None:
+    world = World(failover=False)
+    world.ask("a", PrimAsked())
+    world.ask("b", StartAsked())
+    world.pass_time(2)
+    world.ask("a", StopAsked())
+    world.pass_time(2)
+    sentence, mend = told(world, "b")
+    assert sentence == "a is stopped, this copy is current, and failover is off: nobody serves."
+    assert mend == "To serve here: twofold prim files"
 
 
 def test_a_stale_node_says_whom_it_waits_for() -> None:
