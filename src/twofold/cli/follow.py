@@ -16,7 +16,7 @@ from typing import Any
 from twofold.cli.output import NotReached
 from twofold.cli.progress_line import ProgressLine
 from twofold.client import Client
-from twofold.errors import ApplicationError, PeerError
+from twofold.errors import ApplicationError, NodeUnreachable, PeerError
 
 POLL_S = 0.25
 PEER_WAIT_S = 1.5
@@ -112,11 +112,12 @@ class Follower:
                 return self.client.ask_nodes(
                     list(self.goals), "state", timeout_s=PEER_WAIT_S, module=self.module
                 )
-            except PeerError:
+            except NodeUnreachable:
                 # On a machine that is busy with the action itself; that goes on all the same.
                 if time.monotonic() - since_s > SILENT_MAX_S:
                     raise
                 self.still_since = time.monotonic()
+                time.sleep(POLL_S)
 
     def _states(self) -> dict[str, Object]:
         answers = self._asked()
