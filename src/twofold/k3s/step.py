@@ -16,7 +16,7 @@ from twofold.errors import MachineError, TwofoldError
 from twofold.k3s.machine import Machine
 
 RECORD = "/var/lib/twofold/k3s-install.json"
-PAUSE_S, PAUSES_A_LOOK = 2.0, 2.0
+PAUSE_S, PAUSE_PER_LOOK = 2.0, 2.0  # the longer of: so long, so many times the look
 
 Act = Callable[[Machine], None]
 Ask = Callable[[Machine], bool]
@@ -118,4 +118,4 @@ def wait(
         now_s = machine.now_s()
         if now_s >= until_s:
             raise StepFailed(f"after {bound_s:g} s it is still not so that {what}", mend)
-        machine.sleep(max(PAUSE_S, PAUSES_A_LOOK * (now_s - asked_s)))
+        machine.sleep(max(PAUSE_S, PAUSE_PER_LOOK * (now_s - asked_s)))
