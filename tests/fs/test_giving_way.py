@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,32 @@ from tests.fs.compared import same
 from tests.fs.engines import Pair
 
 pytestmark = pytest.mark.timeout(90)
+
+
+def write_that_is_refused(path: Path) -> tuple[threading.Thread, list[int | None]]:
+    """It begins now; the second value is the errors that it has seen."""
+    refused: list[int | None] = []
+
+    def write() -> None:
+        try:
+            path.write_text("y")
+        except OSError as error:
+            refused.append(error.errno)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    return thread, refused
+
+
+def test_stop_in_a_freeze_ends_waiting_writes_with_an_error(pair: Pair) -> None:
+    pair.start()
+    pair.b.kill()
+    pair.a.wait_status(frozen=True)
+    thread, refused = write_that_is_refused(pair.a.tree / "waits")
+    time.sleep(0.3)
+    pair.a.stop(abort=True)
+    thread.join(5)
+    assert refused and refused[0] in (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED)
 
 
 @pytest.mark.parametrize("pair", [{"sync": "fsync"}], indirect=True)
@@ -41,16 +69,7 @@ def test_who_gives_way_with_writes_under_way_stays_the_last_primary(pair: Pair) 
     pair.start()
     assert pair.b.process is not None
     os.kill(pair.b.process.pid, 19)  # SIGSTOP: what is written is sent, and nobody answers
-    refused: list[int | None] = []
-
-    def write() -> None:
-        try:
-            (pair.a.tree / "under way").write_text("y")
-        except OSError as error:
-            refused.append(error.errno)
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
+    thread, refused = write_that_is_refused(pair.a.tree / "under way")
     pair.a.wait_status(frozen=True, timeout_s=10)
     pair.b.kill()
     pair.a.command("become_secondary", epoch=pair.next_epoch())

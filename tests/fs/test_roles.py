@@ -181,26 +181,6 @@ def test_a_black_holed_peer_freezes_the_primary_within_its_timeout(pair: Pair) -
     same(pair)
 
 
-def test_stop_in_a_freeze_ends_waiting_writes_with_an_error(pair: Pair) -> None:
-    pair.start()
-    pair.b.kill()
-    pair.a.wait_status(frozen=True)
-    failed: list[int | None] = []
-
-    def write() -> None:
-        try:
-            (pair.a.tree / "waits").write_text("y")
-        except OSError as error:
-            failed.append(error.errno)
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    time.sleep(0.3)
-    pair.a.stop(abort=True)
-    thread.join(5)
-    assert failed and failed[0] in (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED)
-
-
 def test_a_short_cut_of_the_link_is_resumed_without_a_resync(pair: Pair) -> None:
     pair.start()
     stop = threading.Event()

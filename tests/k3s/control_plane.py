@@ -2,7 +2,7 @@
 
 The controllers of each server know their lease by the host's name, so each pair of them runs in a
 UTS namespace of its own. Kubelets there are none: a thread stands in for them, which says that a
-node is Ready and that its pods run. Everything ends with `close`.
+node is Ready and that its pods run. Everything ends with `close`, or with the test runner.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twofold.k3s.kubeconfig import Access
 
 Thing = dict[str, Any]
+NODES = "/api/v1/nodes"
 LEASE_S, RENEW_S = 60, 40
 """K3s's controllers wait so long for the lease of a dead server's, if nobody releases it."""
 GRACE_S = 6
@@ -160,8 +161,9 @@ class ControlPlane:
         return (self._home / f"{name}.log").read_text(errors="replace")[-3000:]
 
     def _begin(self, name: str, *command: str) -> None:
+        bound_to_us = ("setpriv", "--pdeathsig", "KILL", "--", *command)
         with (self._home / f"{name}.log").open("wb") as log:
-            self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
+            self._processes[name] = subprocess.Popen(bound_to_us, stdout=log, stderr=log)
 
     def _write_secrets(self) -> None:
         key = rsa.generate_private_key(65537, 2048)
@@ -233,6 +235,3 @@ class ControlPlane:
                 ready = {"type": "Ready", "status": "True"}
                 status = {"phase": "Running", "conditions": [ready]}
                 self.ask("PATCH", f"{place}/status", {"status": status})
-
-
-NODES = "/api/v1/nodes"

@@ -21,6 +21,8 @@ from twofold.k3s.takeover import LEASE_PATH, TAINT, Report, TakeOver, taints_of
 Thing = dict[str, Any]
 IPS = {"k3s-a": "10.0.0.1", "k3s-b": "10.0.0.2", "agent": "10.0.0.3"}
 PODS = 6
+HOSTNAME = "kubernetes.io/hostname"
+SCHEDULER = "kube-scheduler k3s-a"  # the name of its log
 pytestmark = [
     pytest.mark.long,
     pytest.mark.slow,
@@ -157,7 +159,3 @@ def test_the_servers_own_refusals_are_understood(plane: ControlPlane) -> None:
 def ready(node: Thing) -> str:
     conditions: list[Thing] = node["status"].get("conditions", [])
     return next((str(c["status"]) for c in conditions if c["type"] == "Ready"), "")
-
-
-HOSTNAME = "kubernetes.io/hostname"
-SCHEDULER = "kube-scheduler k3s-a"

@@ -6,6 +6,7 @@ earlier run left (`kept`), if all of it is the same.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -18,16 +19,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str]) -> int:
-    as_json = "--json" in arguments
-    words = [word for word in arguments if word not in ("--json", "--again")]
+    parser = argparse.ArgumentParser(prog="make test-vm", description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--kills", type=int, metavar="N")
+    parser.add_argument("--minutes", type=float, metavar="N")
+    chosen, words = parser.parse_known_args(arguments)  # the rest is for pytest
+    as_json: bool = chosen.json
     environment = dict(os.environ)
-    if "--again" in arguments:
+    if chosen.again:
         environment["TWOFOLD_VM_AGAIN"] = "1"
-    for option in ("--kills", "--minutes"):
-        if option in words:
-            at = words.index(option)
-            environment[f"TWOFOLD_VM_{option[2:].upper()}"] = words[at + 1]
-            del words[at : at + 2]
+    for option in ("kills", "minutes"):
+        if (number := getattr(chosen, option)) is not None:
+            environment[f"TWOFOLD_VM_{option.upper()}"] = str(number)
     with tempfile.TemporaryDirectory(prefix="twofold-vm-result-") as folder:
         place = Path(folder) / "result.json"
         done = subprocess.run(
