@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fs.engines import Pair
+from tests.fs.operations.kernel import KEEP_SIZE, PUNCH_HOLE, allocate
 from tests.vm.programs.sparse_digest import digest
 
 pytestmark = pytest.mark.timeout(120)
@@ -91,3 +92,33 @@ def test_holes_that_are_written_to_while_they_are_compared(pair: Pair) -> None:
     pair.in_sync(pair.a)
     for name in names:
         assert same(pair, name), name
+
+
+def test_a_hole_that_is_sent_was_not_looked_at(pair: Pair) -> None:
+    """A file system in the image gives back what it has freed while the image is compared: no
+    answer about its layout counts then, and long holes are sent instead.
+    """
+    image = pair.a.tree / "image"
+    for seed, engine in enumerate((pair.a, pair.b)):
+        make(engine.tree / "image", 20, seed)
+    stop = threading.Event()
+
+    def give_back() -> None:
+        with image.open("r+b", buffering=0) as file:
+            while not stop.is_set():
+                allocate(file.fileno(), PUNCH_HOLE | KEEP_SIZE, 7 * GIB, MIB)
+
+    pair.a.start()
+    pair.b.start()
+    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
+    freeing = threading.Thread(target=give_back)
+    freeing.start()
+    try:
+        pair.b.command("become_secondary", epoch=pair.epoch)
+        pair.in_sync(pair.a)
+    finally:
+        stop.set()
+        freeing.join(30)
+    resync = pair.a.status()["last_resync"]
+    assert resync["bytes_looked_at"] < 128 * MIB, resync
+    assert same(pair, "image")

@@ -110,10 +110,12 @@ impl Run<'_> {
         if zone.is_long() && !hole {
             return Ok(Verdict::LookCloser); // it was one when it was asked about
         }
+        if hole && answer.holes_only {
+            self.unread(u64::from(zone.length));
+            return Ok(Verdict::Equal);
+        }
         if hole || answer.holes_only {
-            let unread = if hole { u64::from(zone.length) } else { 0 };
-            self.source.figures.bytes_holes.fetch_add(unread, Ordering::Relaxed);
-            return Ok(if hole == answer.holes_only { Verdict::Equal } else { Verdict::Differs });
+            return Ok(Verdict::Differs);
         }
         let own = checksum_in(fd, zone.offset, u64::from(zone.length))?;
         Ok(match own == answer.checksum {
@@ -144,6 +146,7 @@ impl Run<'_> {
             let hole = hole_at(file.fd.as_fd(), offset, end);
             if hole > 0 {
                 self.put(&Operation::Zone { id, offset, data: ZoneData::Hole(hole) });
+                self.unread(hole);
                 offset += hole;
                 continue;
             }
@@ -157,6 +160,11 @@ impl Run<'_> {
             offset += length;
         }
         Ok(Ok(true))
+    }
+
+    /// A hole here costs no reading, whether it was compared or sent.
+    fn unread(&self, hole: u64) {
+        self.source.figures.bytes_holes.fetch_add(hole, Ordering::Relaxed);
     }
 
     /// Puts data into the stream, and counts it as under way until the secondary has it.
