@@ -22,6 +22,7 @@ POLL_S = 0.25
 PEER_WAIT_S = 1.5
 CALM_S = 2.5  # after the goal: for the link between the nodes to come up
 SILENT_MAX_S = 15.0  # of the daemon of this node, which does not answer in time
+CLOCKS_APART_S = 5.0  # between the nodes, where that is all that tells old entries from new ones
 GRACE_S = 3.0  # a state that is not the goal must stand still this long to be the end
 
 Object = dict[str, Any]
@@ -57,15 +58,18 @@ class Follower:
     goals: Mapping[str, Callable[[Object], bool]]
     quiet: bool = False
     seen: dict[str, int] = field(default_factory=dict[str, int])  # node -> last journal entry
+    begun_at: float = 0.0  # of the calendar
     still_since: float = 0.0
     progress: ProgressLine | None = None
     last: dict[str, Object] = field(default_factory=dict[str, Object])
 
     def begin(self) -> Follower:
         """Before the action: where the journals stand now."""
+        self.begun_at = time.time()
         for node in self.goals:
             entries = self._entries(node, {"limit": 1})
-            self.seen[node] = max((int(e["id"]) for e in entries), default=0)
+            if entries is not None:
+                self.seen[node] = max((int(e["id"]) for e in entries), default=0)
         return self
 
     def run(self, timeout_s: float) -> None:
@@ -146,20 +150,24 @@ class Follower:
 
     def _print_news(self) -> None:
         for node in self.goals:
-            for entry in self._entries(node, {"since": self.seen.get(node, 0), "limit": 50}):
+            known = node in self.seen
+            entries = self._entries(node, {"since": self.seen.get(node, 0), "limit": 50})
+            for entry in entries or []:
                 self.seen[node] = max(self.seen.get(node, 0), int(entry["id"]))
-                if not self.quiet and entry.get("module") in (self.module, None):
+                old = not known and float(entry["at"]) < self.begun_at - CLOCKS_APART_S
+                if not (self.quiet or old) and entry.get("module") in (self.module, None):
                     self._progress().clear()
                     print_entry(node, entry)
 
-    def _entries(self, node: str, fields: Mapping[str, Any]) -> list[Object]:
+    def _entries(self, node: str, fields: Mapping[str, Any]) -> list[Object] | None:
+        """None: it did not answer."""
         try:
             answers = self.client.ask_nodes(
                 [node], "log", timeout_s=PEER_WAIT_S, module=self.module, **fields
             )
         except PeerError:
-            return []
-        return list(answers[0].get("entries", [])) if answers else []
+            return None
+        return list(answers[0]["entries"]) if answers and "entries" in answers[0] else None
 
 
 def _at_rest(o: Object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 import pytest
@@ -44,3 +45,25 @@ def test_one_that_stays_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "SILENT_MAX_S", 0.0)
     with pytest.raises(NodeUnreachable):
         following(Late(10**9)).run(10.0)
+
+
+class Journal(Late):
+    """A node that cannot be reached as the command begins, with a journal from before."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        old = {"id": 7, "at": time.time() - 60.0, "module": "shop", "sentence": "long ago"}
+        new = {"id": 8, "at": time.time(), "module": "shop", "sentence": "a serves"}
+        self.answers: list[dict[str, Any]] = [{"error": {}}, {"entries": [old, new]}]
+
+    def ask_nodes(self, nodes: list[str], command: str, **_fields: Any) -> list[dict[str, Any]]:
+        if command != "log":
+            return super().ask_nodes(nodes, command)
+        answer: dict[str, Any] = self.answers.pop(0) if self.answers else {"entries": []}
+        return [{"node": nodes[0], **answer}]
+
+
+def test_what_a_node_wrote_before_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    Follower(cast(Client, Journal()), "shop", {"a": serving}).begin().run(10.0)
+    said = capsys.readouterr().out
+    assert "a serves" in said and "long ago" not in said
