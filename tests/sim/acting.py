@@ -38,6 +38,7 @@ Done = Callable[[TwofoldError | None], None]
 
 COMMAND_BOUND_S = 30.0
 STOP_BOUND_S = 45.0
+FROZEN_STOP_S = 6.0  # an application's stop_timeout
 
 
 def begin(host: Host, action: Action, done: Done) -> None:
@@ -211,6 +212,12 @@ def _start(host: Host, side: str, done: Done) -> None:
     clockwork.after(0.01, host.daemon, spawned)
 
 
+def _has_frozen_writes(host: Host) -> bool:
+    """A process whose write waits in the kernel does not end, not even by SIGKILL."""
+    engine = host.engine
+    return engine is not None and engine.alive and engine.gate == "frozen"
+
+
 def _stop(host: Host, side: str, done: Done) -> None:
     app = host.app
     if side != "primary" or not app.running:
@@ -221,9 +228,16 @@ def _stop(host: Host, side: str, done: Done) -> None:
     assert daemon is not None
     number = daemon.job_number
 
-    def ended() -> None:
+    def ended(waited_s: float = 0.0) -> None:
         if daemon.job_number != number:
             host.world.application_ends(host)  # the signal was sent already
+            return
+        if host.world.writes_hold_applications and _has_frozen_writes(host):
+            if waited_s >= FROZEN_STOP_S:
+                done(StopFailed("process 77 waits for the disk"))
+            else:
+                more_s = host.world.clockwork.between(0.05, 0.6)
+                host.world.clockwork.after(more_s, host.daemon, ended, waited_s + more_s)
             return
         if app.stuck:
             done(StopFailed("process 77 survived SIGKILL"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twofold.machine.model import SERVING
+from twofold.machine.model import SERVING, Readiness, readiness
 
 if TYPE_CHECKING:
     from tests.sim.engine import Write
@@ -168,10 +168,13 @@ class Ledger:
             raise Broken("two nodes served, and nobody was told")
 
     def whole_pair(self) -> None:
-        """One serves, the other follows with the same data, and nothing is left over."""
+        """One serves, the other follows with the same data and knows that it may take over, and
+        nothing is left over.
+        """
         hosts = self.world.hosts.values()
         states = sorted(h.daemon.view.state.value if h.daemon else "off" for h in hosts)
-        if states != ["PRIM", "SECOND"]:
+        ready = all(h.daemon and readiness(h.daemon.view) is Readiness.READY for h in hosts)
+        if states != ["PRIM", "SECOND"] or not ready:
             raise Broken(f"the pair is not whole: {self.world.picture()}")
         a, b = hosts
         if a.disk.writes != b.disk.writes:

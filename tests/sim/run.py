@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from tests.sim import faults
+from tests.sim import faults, mishaps
 from tests.sim.ledger import Broken
 from tests.sim.starvation import is_starved
 from tests.sim.world import SimWorld
@@ -40,7 +40,7 @@ def play(seed: int, telling: bool = False, plant: str = "", profile: str = "") -
     world.plant = plant
     outcome = Outcome(seed)
     try:
-        _story(world, dice, profile or chosen, is_starved(seed))
+        _story(world, dice, profile or chosen, seed)
     except (Broken, BrokenInvariant, AssertionError) as e:
         outcome.failed = f"{type(e).__name__}: {e}"
     outcome.story = world.clockwork.story
@@ -48,13 +48,15 @@ def play(seed: int, telling: bool = False, plant: str = "", profile: str = "") -
     return outcome
 
 
-def _story(world: SimWorld, dice: random.Random, profile: str, starved: bool) -> None:
+def _story(world: SimWorld, dice: random.Random, profile: str, seed: int) -> None:
     world.clockwork.write(f"== profile {profile}, {world.settings}")
     for host in world.hosts.values():
         host.clock_rate = dice.choice((1.0, 1.0, 0.98, 1.02))
     _set_up(world)
-    if starved and profile != "weather":
+    if is_starved(seed) and profile != "weather":
         world.starve(FAULTS_S + 4.0)
+    if mishaps.has_mishaps(seed) and profile not in ("weather", "one crash"):
+        mishaps.plan(world, seed, FAULTS_S)
     _trouble(world, dice, profile)
     faults.heal(world)
     _peace(world, profile)

@@ -7,36 +7,12 @@ it always told; one that was kept before there was starvation has none.
 from __future__ import annotations
 
 import random
-from functools import cache
-from pathlib import Path
 
-from tests.sim.planted import PLANTS
+from tests.sim.kept import from_before
 
 SHARE = 0.15  # of the seeds
 LAG_MAX_S = 1.5
 MARK = "# since there is starvation\n"
-
-
-@cache
-def kept() -> tuple[int, ...]:
-    """The seeds that once broke a promise."""
-    return _seeds("\n".join(_parts()))
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    lines = text.splitlines()
-    return tuple(int(line.split()[0]) for line in lines if line and not line.startswith("#"))
-
-
-def _parts() -> tuple[str, str]:
-    """The kept seeds from before there was starvation, and those since."""
-    before, _, since = (Path(__file__).parent / "seeds.txt").read_text().partition(MARK)
-    return before, since
-
-
-@cache
-def never_starved() -> frozenset[int]:
-    return frozenset((*_seeds(_parts()[0]), *PLANTS.values()))
 
 
 class Starvation:
@@ -57,4 +33,4 @@ class Starvation:
 
 
 def is_starved(seed: int) -> bool:
-    return seed not in never_starved() and random.Random(f"{seed} starved").random() < SHARE
+    return seed not in from_before(MARK) and random.Random(f"{seed} starved").random() < SHARE

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sim.kept import kept
 from tests.sim.many import run
 from tests.sim.planted import FOUND_WITHIN, PLANTS
 from tests.sim.run import play
-from tests.sim.starvation import kept
 
 SEEDS = 3000
 

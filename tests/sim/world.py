@@ -50,6 +50,7 @@ class SimWorld:
         self.arbitration = str(settings.get("arbitration", "none"))
         self.may_be_cut = False
         self.may_stall = False
+        self.writes_hold_applications = False
         self.at_peace = False  # all faults are over, those on their way too
         self.copies_cut: list[CopyCut] = []
         self.conns: list[Conn] = []

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.system.cables import flow_lost
 from tests.system.conftest import Pair
 from tests.system.test_faults import engine_pid
 from tests.system.troubled import (
@@ -28,6 +29,12 @@ from twofold.lab.cluster import other
 
 __all__ = ["site"]
 pytestmark = LONG_IN_LAB
+
+
+def resynced(pair: Pair, node: str, before: object) -> bool:
+    """Its engine has ended a resync; the other daemon may not have said so yet."""
+    state = pair.cluster.state(node, pair.module) or {}
+    return state["resync"] is None and state["last_resync"] != before
 
 
 @pytest.mark.parametrize("delay_s", [0.3, 0.6, 0.9])
@@ -77,6 +84,52 @@ def test_a_stopped_daemon_whose_link_is_lost_too_is_a_death(pair: Pair) -> None:
         pair.lab.heal()
         pair.signal(node, daemon, signal.SIGCONT)
     ends_well(pair, other(node))
+
+
+def test_a_second_that_hears_late_that_the_other_went_on_alone_is_in_step_by_then(
+    pair: Pair,
+) -> None:
+    """Its daemon sleeps from before the link breaks until after the resync. Were the late word
+    believed, the copy would be marked, and nobody would serve after the power cut.
+    """
+    node = pair.primary()
+    second = other(node)
+    daemon = daemon_pid(pair, second)
+    before = (pair.cluster.state(node, pair.module) or {})["last_resync"]
+    pair.signal(second, daemon, signal.SIGSTOP)
+    try:
+        with flow_lost(pair):
+            in_state(pair, node, "ALONE", 30)
+            pair.calm()
+        pair.cluster.wait("the resync has ended", lambda: resynced(pair, node, before), 30)
+    finally:
+        pair.signal(second, daemon, signal.SIGCONT)
+    pair.whole()
+    assert pair.primary() == node
+    event_s = time.monotonic()
+    pair.lab.kill(node)
+    has_taken_over(pair, node, event_s)
+    pair.lab.start(node)
+    ends_well(pair, second)
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.1, 0.2, 0.4])
+def test_a_hand_over_with_writes_under_way_to_a_second_that_has_lost_power(
+    pair: Pair, delay_s: float
+) -> None:
+    """It is back before anybody noticed. Neither copy is sure to be whole: the last primary's has
+    everything that was acknowledged.
+    """
+    node = pair.primary()
+    second = other(node)
+    pair.signal(second, engine_pid(pair, second), signal.SIGSTOP)
+    time.sleep(delay_s)  # what is written now is sent, and nobody answers
+    swap = Beside(pair, node, "swap", pair.module)
+    time.sleep(delay_s)
+    pair.lab.kill(second)
+    pair.lab.start(second)
+    print(swap.end())
+    ends_well(pair, node)
 
 
 def test_who_slept_and_was_asked_to_stop_meanwhile_acknowledges_nothing(pair: Pair) -> None:

@@ -228,6 +228,31 @@ def test_a_hand_over_in_which_one_direction_is_lost(pair: Pair, delay_s: float) 
         whole_again(pair, watch)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.4])
+def test_the_second_has_won_the_term_as_they_lose_each_other(pair: Pair, delay_s: float) -> None:
+    """The primary is not heard, and may still hear that the other has claimed the service."""
+    old = pair.primary()
+    new = other(old)
+    epoch = lambda: (pair.cluster.state(new, pair.module) or {}).get("epoch", 0)  # noqa: E731
+    before = epoch()
+    with Watch(pair) as watch:
+        event_s = time.monotonic()
+        part(pair, old)
+        try:
+            pair.cluster.wait("the term is taken", lambda: epoch() > before, 15)
+            time.sleep(delay_s)
+            part(pair, new)
+            serving = lambda: [n for n in NODES if pair.shown(n).startswith("ALONE")]  # noqa: E731
+            pair.outage_s(event_s, lambda: len(serving()) == 1, 20)
+            winner = serving()[0]
+            time.sleep(TIMEOUT_S + 2)
+            assert serving() == [winner]
+        finally:
+            join(pair, *NODES)
+        whole_again(pair, watch)
+
+
 def test_the_witness_shows_whom_it_rules_for(pair: Pair) -> None:
     shown = json.loads(pair.cluster.twofold(WITNESS, "witness", "status", "--json").stdout)
     assert shown["clusters"][0]["name"] == "w1"

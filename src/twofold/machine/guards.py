@@ -157,6 +157,18 @@ frozen = seen(
 )
 second_gone = seen("the secondary is gone", links.second_gone)
 alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
+peer_marked = seen(
+    "the peer's copy is marked, for an epoch in which this node has not gone on alone",
+    lambda v: (
+        links.peer_heard(v)
+        and v.peer is not None
+        and v.peer.state is State.SECOND
+        and v.peer.knows_alone > v.alone_epoch
+        and not (v.won or v.asking)
+        # What it said while it was being let in again may be the last that was heard.
+        and v.now_s - v.since_s >= v.settings.heartbeat_timeout_s
+    ),
+)
 going_alone = seen("this was announced", lambda v: v.going_alone > 0)
 link_up = seen("the link is up", links.link_up)
 must_outdate = seen(

@@ -80,6 +80,16 @@ LOST_SECOND: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=FACTS,
+        when=without_second & g.link_up & g.peer_agrees,
+        then=ALONE,
+        do=(ContinueAlone(),),
+        sets=(n.SWAP_DONE, n.NOT_ALONE),
+        severity=Severity.ALARM,
+        because="{peer} has marked its copy, so {node} goes on alone until it is copied again",
+    ),
+    Rule(
+        given=BOTH,
+        on=FACTS,
         when=without_second & (~g.arbitrated | g.peer_agrees),
         then=ALONE,
         do=(ContinueAlone(),),

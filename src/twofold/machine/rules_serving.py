@@ -83,6 +83,17 @@ GOING_ALONE: tuple[Rule, ...] = (
         because="the link to {peer} is lost; {peer} is told before {node} goes on alone",
     ),
     Rule(
+        given=(PRIM,),
+        on=FACTS,
+        # The arbiter gave this node an epoch, and the two met again before it was used. No mark is
+        # taken back: the copy is made again, and that needs an end of this session.
+        when=g.peer_marked & g.engine_primary & ~g.going_alone & ~g.busy,
+        sets=(n.ANNOUNCE_ALONE,),
+        severity=Severity.ALARM,
+        because="{peer} holds its copy for out of date, and {node} has not gone on alone: "
+        "it is to be copied again",
+    ),
+    Rule(
         given=BOTH,
         on=(AsideFailed,),
         when=g.alone_refused,

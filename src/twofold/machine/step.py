@@ -197,8 +197,8 @@ def _hear(view: View, report: Report) -> View:
     """Whoever hears the peer decides with it, not against it: what was won is not used any more."""
     if view.now_s < view.listens_until_s:
         report = _of_the_past(report)
-    alone_epoch = report.epoch if report.state is State.ALONE else report.going_alone
-    alone_epoch = max(alone_epoch, report.alone_epoch)
+    # Not `epoch`: ALONE may have begun another one since, of which nothing was written alone.
+    alone_epoch = max(report.alone_epoch, report.going_alone)
     synced_epoch = report.epoch if _in_step_with_prim(view, report) else 0
     return replace(
         view,

@@ -44,6 +44,18 @@ def test_a_primary_that_let_this_node_in_again_had_gone_on_alone_before(
     assert any(isinstance(action, Outdate) for action in step(view, event).do) is not current
 
 
+def test_an_epoch_that_alone_begins_without_writing_alone_makes_no_copy_old() -> None:
+    """A hand-over failed because it had gone on alone meanwhile; the second is in step again by
+    then, and in an epoch of its own it goes on serving, with all that it writes on both nodes.
+    """
+    view = absorb(BEFORE, PeerHeard(Report(state=State.ALONE, epoch=7, alone_epoch=7)), 10.0)
+    view = absorb(view, EngineChanged(replace(LINKED, welcomed_epoch=7)), 10.1)
+    event = PeerHeard(Report(state=State.ALONE, epoch=8, alone_epoch=7))
+    view = absorb(view, event, 10.2)
+    assert copy_current(view)
+    assert not any(isinstance(action, Outdate) for action in step(view, event).do)
+
+
 def test_one_that_was_stopped_is_behind_until_its_primary_is_in_step_again() -> None:
     view = replace(BEFORE, peer_alone_epoch=3)
     view = absorb(view, PeerHeard(Report(state=State.PRIM, epoch=2)), 10.0)
