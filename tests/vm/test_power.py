@@ -81,6 +81,37 @@ def test_the_service_moves_before_the_machine_is_gone(
     judge(site, writer, results)
 
 
+def test_a_machine_that_was_suspended_acknowledges_nothing_old(
+    site: Pair, results: Results
+) -> None:
+    """Its clocks stand still, so it cannot know that it slept: it wakes up in an epoch that is
+    over, and what its application had under way is not acknowledged, but refused.
+    """
+    sleeping = site.primary(MODULE)
+    staying = other(sleeping)
+    writer = SiteWriter(site, first=40_000_000)
+    try:
+        writer.wait_more(10)
+        site[sleeping].hang_up()
+        monitor = site[sleeping].monitor()
+        event = time.monotonic()
+        monitor.pause()
+        try:
+            site.wait_serves(staying, MODULE)
+            writer.wait_more(10)
+            results.outage("suspended", writer.outage_ms(event))
+        finally:
+            monitor.go_on()
+            monitor.close()
+        site[sleeping].connect()
+        site.wait_both_ready(MODULE)
+        writer.wait_more(5)
+    finally:
+        writer.stop()
+    assert site.primary(MODULE) == staying
+    judge(site, writer, results)
+
+
 def test_both_machines_off_and_on_again(site: Pair, results: Results) -> None:
     writer = SiteWriter(site, first=50_000_000)
     writer.wait_more(20)
