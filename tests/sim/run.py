@@ -2,7 +2,7 @@
 
 The phases: the pair is set up; faults and commands for half a minute, with the safety promises
 checked at each step; all faults end, and the module serves by itself unless a row explains why not;
-a person starts both, and the pair is whole.
+a person starts both, and the pair is whole; then the primary loses power once more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from twofold.machine.standing import Standing, standing
 
 FAULTS_S = 24.0
 PEACE_S = 16.0
+TAKEN_OVER_WITHIN_S = 8.0  # the time-out, the ruling, the start of the application
 
 
 @dataclass
@@ -107,6 +108,19 @@ def _peace(world: SimWorld, profile: str) -> None:
     world.run(3.0)
     world.ledger.whole_pair()
     world.ledger.a_split_was_told()
+    _survives_the_next_power_cut(world)
+
+
+def _survives_the_next_power_cut(world: SimWorld) -> None:
+    """What a pair that calls itself whole is for. That no write is missing, the ledger sees."""
+    if not world.settings_of("a").failover:
+        return
+    primary, second = sorted("ab", key=lambda n: world.view(n).state is State.SECOND)
+    world.power_cut(world[primary])
+    world.run(TAKEN_OVER_WITHIN_S)
+    view = world.view(second)
+    if view.state is not State.ALONE or view.job is not None or not world[second].app.running:
+        raise Broken(f"a power cut of {primary}, and {second} does not serve: {world.picture()}")
 
 
 def _whole(world: SimWorld) -> bool:
