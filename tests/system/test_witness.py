@@ -253,6 +253,32 @@ def test_the_second_has_won_the_term_as_they_lose_each_other(pair: Pair, delay_s
         whole_again(pair, watch)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("apart_s", [3.1, 3.2, 3.3, 3.4, 3.5])
+def test_the_two_meet_again_before_the_witness_has_answered(pair: Pair, apart_s: float) -> None:
+    """What it gives the primary is not used any more, and has made no copy old for good: the second
+    serves when the primary dies afterwards.
+    """
+    old = pair.primary()
+    with Watch(pair) as watch:
+        with suspended(pair, WITNESS):
+            part(pair, *NODES)
+            try:
+                time.sleep(apart_s)
+            finally:
+                join(pair, *NODES)
+        pair.whole()
+        print(pair.twofold(pair.primary(), "why", pair.module, "-H", "*")[1][-1500:])
+        last = pair.primary()
+        pair.calm()
+        event_s = time.monotonic()
+        pair.lab.kill(last)
+        pair.outage_s(event_s, lambda: pair.serves(other(last)), 15)
+        pair.lab.start(last)
+        whole_again(pair, watch)
+    print(f"{old} served, then {last}")
+
+
 def test_the_witness_shows_whom_it_rules_for(pair: Pair) -> None:
     shown = json.loads(pair.cluster.twofold(WITNESS, "witness", "status", "--json").stdout)
     assert shown["clusters"][0]["name"] == "w1"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class HostStatus:
 class Lab:
     def __init__(self, kept: LabRecord) -> None:
         self._record = kept
+        self._changing = threading.Lock()
 
     # ---- finding and making ----------------------------------------------------------------
 
@@ -157,11 +159,26 @@ class Lab:
     def log_path(self, host: str) -> Path:
         return self._record.run_directory / f"{host}.log"
 
+    @contextlib.contextmanager
+    def _change(self) -> Generator[None]:
+        """Begins with what others have changed, and is the only one at work until its end."""
+        with record.locked(self.name), self._changing:
+            self._record = self._read()
+            yield
+
     def _refresh(self) -> None:
+        """What others have changed; while a thread of this program changes it, that one knows."""
+        if self._changing.acquire(blocking=False):
+            try:
+                self._record = self._read()
+            finally:
+                self._changing.release()
+
+    def _read(self) -> LabRecord:
         kept = record.load(self.name)
         if kept is None:
             raise CommandRefused(f"The lab {self.name} is gone.")
-        self._record = kept
+        return kept
 
     def _power_on(self, host: str) -> None:
         kept = self._record.hosts[host]
@@ -232,8 +249,7 @@ class Lab:
 
     def kill(self, node: str) -> None:
         """A power cut: cables dead, memory lost, every process ended, in that order."""
-        with record.locked(self.name):
-            self._refresh()
+        with self._change():
             kept = self._node(node)
             init = self._init(node)
             for port in network.ports_of(node):
@@ -249,8 +265,7 @@ class Lab:
 
     def power_off(self, node: str) -> None:
         """An orderly shutdown: the modules are handed over, the disk is written out."""
-        with record.locked(self.name):
-            self._refresh()
+        with self._change():
             kept = self._node(node)
             init = self._init(node)
             if "twofoldd" in self._record.supervised.get(node, {}):
@@ -266,8 +281,7 @@ class Lab:
 
     def start(self, node: str) -> None:
         """Power on: the node boots from its disk as the power cut left it."""
-        with record.locked(self.name):
-            self._refresh()
+        with self._change():
             kept = self._node(node)
             if kept.init is not None and kept.init.alive():
                 raise CommandRefused(f"Node {node} is on already.")
@@ -286,8 +300,7 @@ class Lab:
         self, node: str, networks: Sequence[str] = network.NETWORKS, silent: bool = False
     ) -> None:
         """Pull the node's cables (`silent`: carrier stays, frames are dropped)."""
-        with record.locked(self.name):
-            self._refresh()
+        with self._change():
             kept = self._node(node)
             for name in networks:
                 if name not in network.NETWORKS:
@@ -302,8 +315,7 @@ class Lab:
 
     def heal(self, node: str | None = None) -> None:
         """Plug every pulled cable in again."""
-        with record.locked(self.name):
-            self._refresh()
+        with self._change():
             for kept in (
                 [self._node(node)] if node else [self._node(each) for each in self.machines]
             ):
@@ -317,8 +329,7 @@ class Lab:
 
     def supervise(self, host: str, name: str, argv: Sequence[str] | None) -> None:
         """Keep `argv` running on the host, now and after each start; None: no longer."""
-        with record.locked(self.name):
-            self._refresh()
+        with self._change():
             wanted = self._record.supervised.setdefault(host, {})
             if argv is None:
                 wanted.pop(name, None)
@@ -371,8 +382,7 @@ class Lab:
 
     def is_up(self, host: str) -> bool:
         self._refresh()
-        init = self._record.hosts[host].init
-        return init is not None and init.alive()
+        return (init := self._record.hosts[host].init) is not None and init.alive()
 
     def inside(self, host: str, path: str) -> Path:
         """A path of the host as seen from this machine, through its process 1."""
