@@ -175,10 +175,7 @@ class Lab:
                 self._changing.release()
 
     def _read(self) -> LabRecord:
-        kept = record.load(self.name)
-        if kept is None:
-            raise CommandRefused(f"The lab {self.name} is gone.")
-        return kept
+        return Lab.open(self.name)._record
 
     def _power_on(self, host: str) -> None:
         kept = self._record.hosts[host]
@@ -368,8 +365,9 @@ class Lab:
                 env={**self.environment(host), **(environment or {})},
             )
         except subprocess.TimeoutExpired:
+            words = " ".join(argv)
             raise MachineError(
-                f"`{' '.join(argv)}` on {host} did not end within {timeout_s:.0f} s."
+                f"`{words}` on {host} did not end within {timeout_s:.0f} s."
             ) from None
         if check and done.returncode != 0:
             said = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
