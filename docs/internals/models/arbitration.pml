@@ -19,20 +19,30 @@ bool linked = true;
 byte owner[TERMS];            /* who acknowledged alone in a term */
 byte served = 0;              /* the highest term in which anybody acknowledged alone */
 byte known[2];                /* on each node's disk: the highest term it knows */
-byte usable[2];               /* the term that a node won and may still begin to use; 0: none */
+byte asked[2];                /* on each node's disk, before the question: the highest it asked for */
+byte spent[2];                /* what it asked for before it heard the other, or in an earlier life */
+byte usable[2];               /* the term that it asks for, or won and may still begin to use; 0: none */
 bool serves[2];               /* in a term that it won */
 byte told[2];                 /* what was usable[] of the other when it was heard last */
+byte theirs[2];               /* ... and the highest term that it knew or asked for */
 byte heard = 0;
 byte crashes = 0;
 
-inline claim(who, asked, answer) {
+inline claim(who, number, answer) {
     atomic {                  /* decide(): compare and set; the same node may ask again */
         if
-        :: asked > stored -> stored = asked; holder = who; answer = true
-        :: asked == stored && holder == who -> answer = true
+        :: number > stored -> stored = number; holder = who; answer = true
+        :: number == stored && holder == who -> answer = true
         :: else -> answer = false
         fi
     }
+}
+
+inline raise(value, least) {
+    if
+    :: least > value -> value = least
+    :: else
+    fi
 }
 
 inline acknowledge(who, when) {
@@ -45,17 +55,32 @@ inline acknowledge(who, when) {
 }
 
 /* One heartbeat of the other arrives. Whoever hears the other uses nothing any more that it won:
- * it decides with it, or asks again; and it never begins against one that serves in a later term. */
+ * it decides with it, or asks again; and it never begins against one that serves in a later term.
+ * What it asked for without an answer may be its own at the witness: never used any more, and the
+ * other, who hears of it, asks for the term after. */
 inline hear(me) {
     atomic {
         heard++;
         usable[me] = 0;
+        spent[me] = asked[me];
         told[me] = usable[1 - me];
-        if
-        :: known[1 - me] > known[me] -> known[me] = known[1 - me]
-        :: else
-        fi
+        theirs[me] = known[1 - me];
+        raise(theirs[me], asked[1 - me])
     }
+}
+
+/* The same while a question is under way: what it asks for may still be used. */
+inline hear_meanwhile(me) {
+    atomic {
+        heard++;
+        told[me] = usable[1 - me];
+        theirs[me] = known[1 - me];
+        raise(theirs[me], asked[1 - me])
+    }
+}
+
+inline dies(me) {
+    atomic { crashes++; usable[me] = 0; told[me] = 0; theirs[me] = 0; spent[me] = asked[me] }
 }
 
 /* Frozen from the loss on; goes on alone only with a term that it has won. */
@@ -74,26 +99,41 @@ ask:
     :: skip
     fi;
 #ifndef HIGHER
-    wanted = (told[me] > 0 && told[me] == known[me] -> told[me] : known[me] + 1);
+    wanted = known[me];
+    raise(wanted, theirs[me]);
+    wanted = (told[me] > known[me] && told[me] == wanted -> told[me] : wanted + 1);
 #else
-    wanted = known[me] + 1;
+    wanted = known[me];
+    raise(wanted, theirs[me]);
+    wanted++;
 #endif
     if
     :: wanted >= TERMS -> goto over
     :: else
     fi;
     won = false;
+    atomic { raise(asked[me], wanted); raise(usable[me], wanted) };
     if
     :: true -> goto ask_again            /* the question is lost */
     :: true -> claim(me, wanted, won)
     fi;
     if
-    :: goto ask_again                    /* the answer is lost */
-    :: crashes < 2 -> crashes++; goto ask  /* dies before it has written it down */
+    :: heard < 3 -> hear_meanwhile(me); if :: serves[1 - me] -> goto over :: else fi
     :: skip
     fi;
     if
-    :: won -> atomic { known[me] = wanted; term = wanted; usable[me] = term }
+    :: goto ask_again                    /* the answer is lost */
+    :: crashes < 2 -> dies(me); goto ask /* before it knows the answer */
+    :: skip
+    fi;
+    if
+#ifndef REUSE
+    :: won && wanted <= spent[me] ->     /* its own from before: the other may count on its disuse */
+        atomic { raise(known[me], wanted); usable[me] = 0 }; goto ask
+    :: won && wanted > spent[me] -> atomic { raise(known[me], wanted); term = wanted }
+#else
+    :: won -> atomic { raise(known[me], wanted); term = wanted }
+#endif
 #ifndef NO_FENCE
     :: !won -> known[me] = stored; goto over  /* the other has it: stop serving, follow */
 #else
@@ -101,7 +141,7 @@ ask:
 #endif
     fi;
     if
-    :: crashes < 2 -> atomic { crashes++; usable[me] = 0; told[me] = 0 }; goto ask
+    :: crashes < 2 -> dies(me); goto ask
                                               /* dies with the term on disk, asks for the next */
     :: heard < 3 -> hear(me); goto ask        /* while it stands down */
     :: skip

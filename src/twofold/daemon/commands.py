@@ -301,6 +301,7 @@ class Commands:
                 "node": peer,
                 "heard": peer_heard(view),
                 "state": view.peer.state.value if view.peer and peer_heard(view) else None,
+                "readiness": view.peer.readiness.value if view.peer and peer_heard(view) else None,
                 "networks": member.heartbeats.networks(peer),
                 "same_configuration": view.peer is None
                 or not view.peer.digest

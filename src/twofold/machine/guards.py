@@ -133,7 +133,7 @@ won = seen("the epoch was won", lambda v: v.won > 0)
 overruled = seen("the peer has claimed it", lambda v: v.overruled)
 peer_claimed = arbitrated & seen(
     "the peer has claimed the service",
-    lambda v: v.peer is not None and v.peer.claimed > max(v.epoch, v.claimed),
+    lambda v: v.peer is not None and v.peer.won > max(v.epoch, v.claimed),
 )
 no_ruling = seen("nobody ruled", lambda v: v.no_ruling and not v.asking)
 no_ruling_said = seen("this was said already", lambda v: v.no_ruling_said)

@@ -156,8 +156,8 @@ class Report:
     going_alone: int = 0  # a primary is about to go on alone in this epoch: outdate your copy
     knows_alone: int = 0  # ... and this copy is marked
     alone_epoch: int = 0  # what this node wrote since then, its peer may not have
-    claimed: int = 0
-    won: int = 0  # ... and may still be used: until this node hears the peer
+    claimed: int = 0  # the last that it knows of, or asked for
+    won: int = 0  # ... and may still use, or be given: until it hears the peer
     undecided: bool = False  # stopped serving for want of a ruling: no consent to take over
     failed: bool = False
     unwell: bool = False  # a checker with the action wait says that it cannot serve
@@ -204,6 +204,9 @@ class View:
     let_go: bool = False  # it told the peer that it serves no more; its engine may be primary yet
     alone_epoch: int = 0  # the last in which it went on alone, or began so
     claimed: int = 0  # the last that the arbiter gave it, used or not
+    asked_epoch: int = (
+        0  # the last that it asked the arbiter for; there it may be this node's, unanswered
+    )
     claim: int = 0
     last_claim: int = 0
     offer: Offer | None = None
@@ -222,6 +225,7 @@ class View:
     trouble: str = ""  # the last thing that went wrong here, for people
     failovers: int = 0
     asking: int = 0  # the epoch that the arbiter is asked for now
+    spent: int = 0  # asked for before this node heard the peer, or in an earlier life: never used
     ask_again_s: float = 0.0  # not before this moment
     won: int = 0  # the epoch it gave this node, until it is used or the peer is heard
     won_at_s: float = 0.0
@@ -256,6 +260,7 @@ REMEMBERED = (
     "let_go",
     "alone_epoch",
     "claimed",
+    "asked_epoch",
     "peer_alone_epoch",
     "synced_epoch",
     "failovers",
@@ -282,6 +287,11 @@ def readiness(view: View) -> Readiness:
     if view.state is State.SECOND:
         return Readiness.READY if copy_current(view) else Readiness.TRANSIENT
     return Readiness.READY
+
+
+def usable_epoch(view: View) -> int:
+    """What the arbiter may still give this node, or gave it unheard; 0: nothing."""
+    return view.asked_epoch if view.asked_epoch > max(view.spent, view.epoch) else 0
 
 
 def copy_current(view: View) -> bool:
@@ -319,8 +329,8 @@ def report(view: View, digest: str = "") -> Report:
         going_alone=view.going_alone,
         knows_alone=0 if copy_current(view) or not marked(view) else view.peer_alone_epoch,
         alone_epoch=view.alone_epoch,
-        claimed=view.claimed,
-        won=view.won,
+        claimed=max(view.claimed, view.asked_epoch),
+        won=max(view.won, usable_epoch(view)),
         undecided=view.undecided,
         failed=recently_failed(view),
         unwell=view.unwell != (),

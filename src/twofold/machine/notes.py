@@ -42,22 +42,30 @@ def next_epoch(view: View) -> int:
 def claimed_epoch(view: View) -> int:
     """What to ask the arbiter for: with a witness, the first epoch of the next term.
 
-    A term that the peer won, and may use at any moment, is asked for too: a higher one would be
-    given, and both would serve. What the witness answers is that the peer has it.
+    A term that the peer may use at any moment, because it won it or asks for it, is asked for too:
+    a higher one would be given, and both would serve. What the witness answers is that the peer has
+    it. Its own last question is asked again for the same reason: the term may be the peer's.
     """
     epoch = next_epoch(view)
     if view.settings.arbitration != "witness":
         return epoch
     last = term_of(epoch - 1)
     theirs = term_of(view.peer.won) if view.peer else 0
-    return first_epoch(last if theirs == last > 0 else last + 1)
+    may_be_theirs = theirs == last > term_of(view.claimed)
+    return first_epoch(last if may_be_theirs else last + 1)
 
 
 def _ask(view: View, _event: Event) -> View:
     """The moment to ask again is only reached when the answer got lost on its way to us."""
     settings = view.settings
     patience_s = 2 * settings.arbiter_timeout_s + 2 * settings.heartbeat_timeout_s
-    return replace(view, asking=claimed_epoch(view), ask_again_s=view.now_s + patience_s)
+    epoch = claimed_epoch(view)
+    return replace(
+        view,
+        asking=epoch,
+        asked_epoch=max(view.asked_epoch, epoch),  # on disk before the question is out
+        ask_again_s=view.now_s + patience_s,
+    )
 
 
 def wish(value: Wish) -> Note:

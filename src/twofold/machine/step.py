@@ -177,6 +177,9 @@ def _take_ruling(view: View, answer: ClaimAnswered) -> View:
     if answer.won is None:
         return replace(view, ask_again_s=view.now_s + ASK_AGAIN_S, no_ruling=True)
     view = replace(view, no_ruling_said=False)
+    if answer.won and answer.epoch <= view.spent:
+        # Its own from before. The peer may count on that it is not used: the next one is asked for.
+        return replace(view, claimed=max(view.claimed, answer.epoch))
     if answer.won:
         return replace(view, won=answer.epoch, won_at_s=view.now_s, claimed=answer.epoch)
     if answer.holder == view.settings.node:  # in an earlier life, and forgotten
@@ -211,6 +214,8 @@ def _hear(view: View, report: Report) -> View:
         compared=("", "") if report.generation is None else view.compared,
         split_seen=view.split_seen and report.serving,
         won=0,
+        # The peer asks for the next one then. What is asked for now may still be given, and used.
+        spent=view.spent if view.asking else view.asked_epoch,
         overruled=False,
         no_ruling=False,
         no_ruling_said=False,

@@ -24,6 +24,7 @@ VERSION = 1
 SINCE: dict[str, object] = {
     "alone_epoch": 0,
     "claimed": 0,
+    "asked_epoch": 0,
     "let_go": False,
     "loops_at": [],
     "failed_at": None,
@@ -70,7 +71,7 @@ def decode(text: bytes, view: View, file: str, wall_s: float) -> View:
         known["loops_s"] = tuple(moment_s(at) for at in fields["loops_at"][-LOOPS_MAX:])
         failed_at = fields["failed_at"]
         known["failed_at_s"] = None if failed_at is None else moment_s(failed_at)
-        return replace(view, **known)
+        return replace(view, **known, spent=known["asked_epoch"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise MachineError(
             f"{file} is damaged and cannot be read",

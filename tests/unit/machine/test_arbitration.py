@@ -109,7 +109,7 @@ def test_a_failed_hand_over_takes_no_epoch_of_a_term_that_the_other_has_won(clai
         peer_heard_s=5.0,
         epoch=1,
         engine=Engine(role="primary", epoch=1),
-        peer=Report(state=State.SECOND, claimed=claimed),
+        peer=Report(state=State.SECOND, claimed=claimed, won=claimed),
     )
     event = JobFailed(Job.HANDING_OVER, BecomeSecondary(), "link_lost", "the link is gone")
     decision = step(absorb(view, event, 5.1), event)
