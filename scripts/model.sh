@@ -1,7 +1,7 @@
 #!/bin/bash
-# Checks the model of the arbitration protocol exhaustively (docs/internals/models), in seconds; and
+# Checks the model of the arbitration protocol exhaustively (docs/internals/models), in a minute; and
 # that the check can fail: broken in one place (without its fence; asking for a higher term than the one
-# that the other may use) the same model must be refused.
+# that the other may use; using a term that the other counts as spent) the same model must be refused.
 set -euo pipefail
 model=$(cd "$(dirname "$0")/.." && pwd)/docs/internals/models/arbitration.pml
 work=$(mktemp -d)
@@ -18,7 +18,7 @@ if [ "$(errors)" != 0 ]; then
     echo "The model of the arbitration breaks a promise: spin -run $model" >&2
     exit 1
 fi
-for broken in NO_FENCE HIGHER; do
+for broken in NO_FENCE HIGHER REUSE; do
     if [ "$(errors -D$broken)" = 0 ]; then
         echo "The model is not refused with -D$broken, so its check proves nothing." >&2
         exit 1
