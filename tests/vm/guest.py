@@ -232,6 +232,16 @@ class Guest:
             f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}", stdin=text
         )
 
+    def wait_booted(self, before: str, timeout_s: float) -> None:
+        """Until it runs with another boot id. A machine that goes down answers ssh for a while."""
+
+        def is_another() -> bool:
+            self.connect(timeout_s)
+            said = self.try_run("cat /proc/sys/kernel/random/boot_id", timeout_s=30)
+            return said.returncode == 0 and said.stdout.strip() != before
+
+        wait_until(f"guest {self.name} has booted again", is_another, timeout_s, 3.0)
+
     def boot_id(self) -> str:
         return self.run("cat /proc/sys/kernel/random/boot_id").strip()
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .guest import PATIENCE, SSH_PORT, wait_until
+from .guest import PATIENCE, SSH_PORT
 from .pair import NODES, Pair, other
 from .results import Results
 from .site import MODULE, SiteWriter, differences
@@ -72,8 +72,7 @@ def test_the_service_moves_before_the_machine_is_gone(
             guest.wait_off(240)
             site.back(leaving)
         else:
-            guest.connect()
-            wait_until("the machine has booted again", lambda: guest.boot_id() != boot, 240)
+            guest.wait_booted(boot, 300)
         site.wait_both_ready(MODULE)
     finally:
         writer.stop()
