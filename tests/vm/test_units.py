@@ -36,9 +36,9 @@ def test_the_package_brings_running_units(pair: Pair) -> None:
         assert guest.run("systemctl is-enabled twofoldd").strip() == "enabled"
         assert "twofold:x:" in guest.run("getent group twofold")
         assert guest.run("stat -c %a:%G /run/twofold/twofoldd.sock").strip() == "660:twofold"
-        assert guest.run("dpkg -V twofold").strip() == "", (
-            "installed files are those of the package"
-        )
+        # The image of the guests is one without documentation.
+        changed = guest.run("dpkg -V twofold | grep -v ' /usr/share/doc/twofold' || true")
+        assert changed.strip() == "", "installed files are those of the package"
 
 
 def test_the_unit_runs_on_the_primary_alone(site: Pair) -> None:
