@@ -157,6 +157,16 @@ frozen = seen(
 )
 second_gone = seen("the secondary is gone", links.second_gone)
 alone_agreed = seen("the peer knows it, or cannot know", links.alone_agreed)
+engine_gave_up = seen(
+    "the engine has handed over, and nobody asked for that",
+    lambda v: (
+        v.engine is not None
+        and v.engine.role == "secondary"
+        and v.engine.epoch <= v.epoch
+        # What the engine said before it was told to serve may still be the last that was heard.
+        and v.now_s - v.since_s >= v.settings.heartbeat_timeout_s
+    ),
+)
 peer_marked = seen(
     "the peer's copy is marked, for an epoch in which this node has not gone on alone",
     lambda v: (

@@ -11,6 +11,7 @@ from twofold.machine import guards as g
 from twofold.machine import notes as n
 from twofold.machine.actions import (
     AnnounceAddress,
+    BecomePrimary,
     BecomeSecondary,
     ContinueAlone,
     EnsureEngine,
@@ -46,6 +47,7 @@ from twofold.machine.rules_handover import (
     STOP_HERE,
     WAIT,
 )
+from twofold.machine.rules_stopped import START_PRIMARY
 
 # A service that ends within a job that starts it is looked after when the job has ended: until then
 # it may still be the old one, which was being stopped.
@@ -100,7 +102,8 @@ GOING_ALONE: tuple[Rule, ...] = (
         then=WAIT,
         job=Job.STEPPING_ASIDE,
         instead=True,
-        do=(ReleaseAddress(), StopApplication("primary"), StopEngine(abort=True)),
+        # Its writes wait, and would keep the application from ending: the engine goes before it.
+        do=(ReleaseAddress(), StopEngine(abort=True), StopApplication("primary")),
         sets=(n.REST, n.COUNT_LOOP),
         severity=Severity.ALARM,
         because="the engine may not go on alone ({text}), so {node} stops serving",
@@ -303,6 +306,16 @@ SERVING_FACTS: tuple[Rule, ...] = (
         sets=(n.COUNT_LOOP, n.SWAP_DONE),
         severity=Severity.ALARM,
         because="the engine ended by itself, so what stood on it is stopped",
+    ),
+    Rule(
+        given=(PRIM,),
+        on=FACTS,
+        # The daemon died in a hand-over; its engine ended that when the next daemon had looked.
+        when=g.engine_gave_up & ~g.busy,
+        job=Job.SERVING,
+        do=(StopApplication("primary"), BecomePrimary(alone=False), *START_PRIMARY),
+        severity=Severity.ALARM,
+        because="the engine has handed over, and nobody asked for that: {node} serves again",
     ),
     Rule(
         given=BOTH,
