@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,36 +61,47 @@ def test_an_image_of_100_gib_costs_what_it_holds(pair: Pair) -> None:
     assert holes_against_data(pair, 100) < 10
 
 
-def test_holes_that_are_written_to_while_they_are_compared(pair: Pair) -> None:
-    names = [f"image-{n}" for n in range(6)]
-    for n, name in enumerate(names):
-        make(pair.a.tree / name, 4, n)
-        make(pair.b.tree / name, 4, 100 + n)
-    rng, stop = random.Random(7), threading.Event()
-    written = 0
+def resync_beside(pair: Pair, change: Callable[[], None]) -> None:
+    """One node is copied to the other while `change` is made again and again, a thousand times at
+    most.
+    """
+    stop, changes = threading.Event(), 0
 
-    def write() -> None:
-        nonlocal written
-        while not stop.is_set() and written < 1000:
-            with (pair.a.tree / rng.choice(names)).open("r+b", buffering=0) as file:
-                file.seek(rng.randrange(4 * GIB))
-                file.write(rng.randbytes(rng.choice([10, 5000, 70_000])))
-            written += 1
+    def go_on() -> None:
+        nonlocal changes
+        while not stop.is_set() and changes < 1000:
+            change()
+            changes += 1
             time.sleep(0.001)
 
     pair.a.start()
     pair.b.start()
     pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
-    writer = threading.Thread(target=write)
-    writer.start()
+    changing = threading.Thread(target=go_on)
+    changing.start()
     try:
         pair.b.command("become_secondary", epoch=pair.epoch)
         pair.in_sync(pair.a)
     finally:
         stop.set()
-        writer.join(30)
-    assert written > 20
+        changing.join(30)
+    assert changes > 20, "it was not disturbed"
     pair.in_sync(pair.a)
+
+
+def test_holes_that_are_written_to_while_they_are_compared(pair: Pair) -> None:
+    names = [f"image-{n}" for n in range(6)]
+    for n, name in enumerate(names):
+        make(pair.a.tree / name, 4, n)
+        make(pair.b.tree / name, 4, 100 + n)
+    rng = random.Random(7)
+
+    def write() -> None:
+        with (pair.a.tree / rng.choice(names)).open("r+b", buffering=0) as file:
+            file.seek(rng.randrange(4 * GIB))
+            file.write(rng.randbytes(rng.choice([10, 5000, 70_000])))
+
+    resync_beside(pair, write)
     for name in names:
         assert same(pair, name), name
 
@@ -101,24 +113,12 @@ def test_a_hole_that_is_sent_was_not_looked_at(pair: Pair) -> None:
     image = pair.a.tree / "image"
     for seed, engine in enumerate((pair.a, pair.b)):
         make(engine.tree / "image", 20, seed)
-    stop = threading.Event()
 
     def give_back() -> None:
         with image.open("r+b", buffering=0) as file:
-            while not stop.is_set():
-                allocate(file.fileno(), PUNCH_HOLE | KEEP_SIZE, 7 * GIB, MIB)
+            allocate(file.fileno(), PUNCH_HOLE | KEEP_SIZE, 7 * GIB, MIB)
 
-    pair.a.start()
-    pair.b.start()
-    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
-    freeing = threading.Thread(target=give_back)
-    freeing.start()
-    try:
-        pair.b.command("become_secondary", epoch=pair.epoch)
-        pair.in_sync(pair.a)
-    finally:
-        stop.set()
-        freeing.join(30)
+    resync_beside(pair, give_back)
     resync = pair.a.status()["last_resync"]
     assert resync["bytes_looked_at"] < 128 * MIB, resync
     assert same(pair, "image")

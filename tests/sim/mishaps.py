@@ -38,7 +38,10 @@ def _swap(world: SimWorld, dice: random.Random) -> None:
     host = primary if dice.random() < 0.3 else world.other(primary)
     choices = [_blink, _blink, _kill_engine, _kill_daemon]
     # Where the world has such faults anyway: what they excuse is excused there, and only there.
-    choices += [_cut] * 2 * world.may_be_cut + [_freeze] * 2 * world.may_stall
+    if world.may_be_cut:
+        choices += [_cut, _cut]
+    if world.may_stall:
+        choices += [_freeze, _freeze]
     asked_s, happens_s = dice.uniform(0.0, 0.6), dice.uniform(0.0, 1.5)
     world.clockwork.after(asked_s, None, world.ask, primary.name, SwapAsked())
     world.clockwork.after(happens_s, None, dice.choice(choices), world, host, dice)

@@ -14,8 +14,8 @@ from twofold.client import Client
 from twofold.errors import TwofoldError
 
 WAIT_S = 90.0
-# Of the peer with what was handed over: the network goes after this, and with it the way back.
-SERVED_S = 25.0
+TAKEN_S = 5.0  # a peer that is to take the service over does so at once, or not at all
+SERVED_S = 25.0  # and then starts the application; this machine's network goes after that
 LOOK_EVERY_S = 0.2
 _SERVING = ("PRIM", "ALONE")
 
@@ -57,22 +57,30 @@ def _wait(client: Client) -> list[str]:
 
 
 def _wait_served(client: Client, moving: list[str]) -> list[str]:
-    """A sentence for each module that the peer does not serve when the time is over."""
-    until_s = time.monotonic() + SERVED_S
+    """A sentence for each module that the peer does not serve when nothing is to be expected."""
+    begun_s = time.monotonic()
     while True:
         late = [m for m in _modules(client) if m["module"] in moving and not _served(m)]
-        if not late or time.monotonic() > until_s:
+        waited_s = time.monotonic() - begun_s
+        if not any(waited_s < _patience_s(m) for m in late):
             return [
-                f"{m['module']}: handed over, but {m['peer']['node']} does not serve it after "
-                f"{SERVED_S:g} s; there: twofold why {m['module']}"
+                f"{m['module']}: stopped here, and {m['peer']['node']} does not serve it; "
+                f"there: twofold why {m['module']}"
                 for m in late
             ]
         time.sleep(LOOK_EVERY_S)
 
 
 def _served(m: dict[str, Any]) -> bool:
-    peer = m["peer"]
-    return peer.get("state") in _SERVING and peer.get("readiness") == "Ready"
+    return m["peer"].get("state") in _SERVING and m["peer"].get("readiness") == "Ready"
+
+
+def _patience_s(m: dict[str, Any]) -> float:
+    """None for a peer that is off, or going down too; little for one that may not take over."""
+    state = m["peer"].get("state")
+    if state in (None, "STOP"):
+        return 0.0
+    return SERVED_S if state in _SERVING else TAKEN_S
 
 
 if __name__ == "__main__":

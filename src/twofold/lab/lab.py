@@ -365,9 +365,8 @@ class Lab:
                 env={**self.environment(host), **(environment or {})},
             )
         except subprocess.TimeoutExpired:
-            words = " ".join(argv)
             raise MachineError(
-                f"`{words}` on {host} did not end within {timeout_s:.0f} s."
+                f"`{' '.join(argv)}` on {host} did not end within {timeout_s:.0f} s."
             ) from None
         if check and done.returncode != 0:
             said = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
@@ -380,7 +379,8 @@ class Lab:
 
     def is_up(self, host: str) -> bool:
         self._refresh()
-        return (init := self._record.hosts[host].init) is not None and init.alive()
+        init = self._record.hosts[host].init
+        return init is not None and init.alive()
 
     def inside(self, host: str, path: str) -> Path:
         """A path of the host as seen from this machine, through its process 1."""

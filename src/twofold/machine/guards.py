@@ -167,7 +167,8 @@ engine_gave_up = seen(
         and v.now_s - v.since_s >= v.settings.heartbeat_timeout_s
     ),
 )
-peer_marked = seen(
+peer_marked = seen("the peer has marked its copy for that", links.peer_marked_for_this)
+marked_for_nothing = seen(
     "the peer's copy is marked, for an epoch in which this node has not gone on alone",
     lambda v: (
         links.peer_heard(v)

@@ -55,6 +55,13 @@ def peer_idle(view: View, *states: State) -> bool:
     return peer_heard(view) and peer is not None and peer.state in states and not peer.busy
 
 
+def peer_marked_for_this(view: View) -> bool:
+    """The peer has marked its copy for the epoch in which this node is about to go on alone."""
+    peer = view.peer
+    announced = view.going_alone > 0 and peer_heard(view)
+    return announced and peer is not None and peer.knows_alone >= view.going_alone
+
+
 def alone_agreed(view: View) -> bool:
     """The peer cannot, or will not, take over with a copy that is about to be out of date."""
     peer = view.peer
@@ -63,8 +70,7 @@ def alone_agreed(view: View) -> bool:
     if not view.going_alone:
         return False
     waited_s = view.now_s - view.going_alone_s
-    known = peer.knows_alone >= view.going_alone
-    return known or waited_s >= view.settings.heartbeat_timeout_s - _ROUNDING_S
+    return peer_marked_for_this(view) or waited_s >= view.settings.heartbeat_timeout_s - _ROUNDING_S
 
 
 def agrees(view: View) -> bool:
@@ -72,8 +78,7 @@ def agrees(view: View) -> bool:
     peer = view.peer
     if peer is None or not peer_heard(view):
         return False
-    knows = view.going_alone > 0 and peer.knows_alone >= view.going_alone
-    return peer.leaving or peer.state is not State.SECOND or knows
+    return peer.leaving or peer.state is not State.SECOND or peer_marked_for_this(view)
 
 
 def second_gone(view: View) -> bool:

@@ -204,9 +204,7 @@ class View:
     let_go: bool = False  # it told the peer that it serves no more; its engine may be primary yet
     alone_epoch: int = 0  # the last in which it went on alone, or began so
     claimed: int = 0  # the last that the arbiter gave it, used or not
-    asked_epoch: int = (
-        0  # the last that it asked the arbiter for; there it may be this node's, unanswered
-    )
+    asked_epoch: int = 0  # the last that it asked the arbiter for, answered or not
     claim: int = 0
     last_claim: int = 0
     offer: Offer | None = None

@@ -80,7 +80,7 @@ LOST_SECOND: tuple[Rule, ...] = (
     Rule(
         given=BOTH,
         on=FACTS,
-        when=without_second & g.link_up & g.peer_agrees,
+        when=without_second & g.link_up & g.peer_marked,
         then=ALONE,
         do=(ContinueAlone(),),
         sets=(n.SWAP_DONE, n.NOT_ALONE),

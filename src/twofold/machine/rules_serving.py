@@ -89,7 +89,7 @@ GOING_ALONE: tuple[Rule, ...] = (
         on=FACTS,
         # The arbiter gave this node an epoch, and the two met again before it was used. No mark is
         # taken back: the copy is made again, and that needs an end of this session.
-        when=g.peer_marked & g.engine_primary & ~g.going_alone & ~g.busy,
+        when=g.marked_for_nothing & g.engine_primary & ~g.going_alone & ~g.busy,
         sets=(n.ANNOUNCE_ALONE,),
         severity=Severity.ALARM,
         because="{peer} holds its copy for out of date, and {node} has not gone on alone: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ SERVES = {"state": "PRIM", "peer": {"node": "b", "state": "SECOND", "readiness":
 FOLLOWS = {"state": "SECOND", "peer": {"node": "b", "state": "PRIM", "readiness": "Ready"}}
 STOPPED = {"state": "STOP", "peer": {"node": "b", "state": "PRIM", "readiness": "Transient"}}
 SERVED = {"state": "STOP", "peer": {"node": "b", "state": "ALONE", "readiness": "Ready"}}
+TAKEN_BY_NOBODY = {"state": "STOP", "peer": {"node": "b", "state": "SECOND", "readiness": "Ready"}}
+GOING_DOWN_TOO = {"state": "STOP", "peer": {"node": "b", "state": "STOP", "readiness": "NotReady"}}
 LEFT = {"state": "STOP", "peer": {"node": "b", "heard": False, "state": None}}
 
 
@@ -38,6 +41,7 @@ class Daemon:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poweroff, "WAIT_S", 0.3)
+    monkeypatch.setattr(poweroff, "TAKEN_S", 0.1)
     monkeypatch.setattr(poweroff, "SERVED_S", 0.3)
     monkeypatch.setattr(poweroff, "LOOK_EVERY_S", 0.01)
 
@@ -61,12 +65,23 @@ def test_what_is_not_served_here_is_not_waited_for(
     assert (code, daemon.asked) == (0, 3)
 
 
+@pytest.mark.parametrize(
+    ("then", "waits_s"),
+    [(STOPPED, 0.3), (TAKEN_BY_NOBODY, 0.1), (GOING_DOWN_TOO, 0.0), (LEFT, 0.0)],
+)
 def test_a_peer_that_does_not_serve_keeps_no_machine_up(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    then: dict[str, Any],
+    waits_s: float,
 ) -> None:
-    code, _ = down(monkeypatch, SERVES, STOPPED)
+    """Starting for ever; not to take over (failover is off); going down as well; lost."""
+    begun_s = time.monotonic()
+    code, daemon = down(monkeypatch, SERVES, then)
     assert code == 0
-    assert "shop: handed over, but b does not serve it" in capsys.readouterr().err
+    assert time.monotonic() - begun_s >= waits_s
+    assert (daemon.asked == 3) is (waits_s == 0.0), "one look is enough"
+    assert "shop: stopped here, and b does not serve it" in capsys.readouterr().err
 
 
 def test_what_does_not_stop_is_told(
