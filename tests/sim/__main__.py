@@ -20,9 +20,9 @@ from tests.sim.run import play
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make sim", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2000)
+    parser.add_argument("--seeds", type=at_least_one, default=2000)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=at_least_one, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--plant", default="", help="break one thing on purpose (see planted.py)")
     parser.add_argument("--json", action="store_true")
@@ -32,7 +32,7 @@ def main() -> int:
     tally = run(
         asked.first,
         lambda _t: False,
-        jobs=max(1, asked.jobs),
+        jobs=asked.jobs,
         plant=asked.plant,
         told=_progress if sys.stderr.isatty() else lambda _t: None,
         count_max=asked.seeds,
@@ -48,6 +48,13 @@ def main() -> int:
             f"{tally.seeds} seeds in {tally.seconds:.0f} s, {len(tally.failed)} broke a promise\n"
         )
     return 1 if tally.failed else 0
+
+
+def at_least_one(text: str) -> int:
+    """No seed at all would be a proof of nothing that ends well."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
 
 
 def _progress(tally: Tally) -> None:

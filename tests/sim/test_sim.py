@@ -6,8 +6,11 @@ A fixed number, so that a fast machine does not meet a seed that a slow one neve
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
+from tests.sim.__main__ import at_least_one
 from tests.sim.kept import kept
 from tests.sim.many import run
 from tests.sim.planted import FOUND_WITHIN, PLANTS
@@ -20,6 +23,12 @@ SEEDS = 3000
 def test_a_kept_seed_holds_every_promise(seed: int) -> None:
     outcome = play(seed)
     assert not outcome.failed, f"{outcome.failed}\nread it with: make sim SEED={seed}"
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "ten", ""])
+def test_a_run_of_no_seeds_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no number from 1 on"):
+        at_least_one(text)
 
 
 @pytest.mark.timeout(400)
