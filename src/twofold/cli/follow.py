@@ -21,7 +21,7 @@ from twofold.errors import ApplicationError, NodeUnreachable, PeerError
 POLL_S = 0.25
 PEER_WAIT_S = 1.5
 CALM_S = 2.5  # after the goal: for the link between the nodes to come up
-SILENT_MAX_S = 15.0  # of the daemon of this node, which does not answer in time
+SILENT_MAX_S = 15.0  # of a daemon, here or on the other node, which does not answer in time
 CLOCKS_APART_S = 5.0  # between the nodes, where that is all that tells old entries from new ones
 GRACE_S = 3.0  # a state that is not the goal must stand still this long to be the end
 
@@ -133,7 +133,9 @@ class Follower:
         return states
 
     def _refuse_stuck(self, states: Mapping[str, Object]) -> None:
-        if time.monotonic() - self.still_since < GRACE_S:
+        # Who takes a service over is busy with that: its silence is not the end of it.
+        late = any(_is_silent(o) for o in states.values())
+        if time.monotonic() - self.still_since < (SILENT_MAX_S if late else GRACE_S):
             return
         if any(o.get("readiness") == "Transient" for o in states.values()):
             return
@@ -172,6 +174,10 @@ class Follower:
 
 def _at_rest(o: Object) -> bool:
     return o.get("state") == "STOP" or str(o.get("next", "")).startswith("Nothing to do")
+
+
+def _is_silent(o: Object) -> bool:
+    return "error" in o and o["error"].get("code") == NodeUnreachable.code
 
 
 def _picture(o: Object) -> tuple[Any, ...]:

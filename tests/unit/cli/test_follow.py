@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from twofold.cli import follow
 from twofold.cli.follow import Follower, serving
+from twofold.cli.output import NotReached
 from twofold.client import Client
 from twofold.errors import NodeUnreachable
 
@@ -67,3 +68,33 @@ def test_what_a_node_wrote_before_is_no_news(capsys: pytest.CaptureFixture[str])
     Follower(cast(Client, Journal()), "shop", {"a": serving}).begin().run(10.0)
     said = capsys.readouterr().out
     assert "a serves" in said and "long ago" not in said
+
+
+class LatePeer(Late):
+    """The other node is late: this one says so in its place, as often as that lasts."""
+
+    silence: ClassVar[dict[str, Any]] = {
+        "node": "a",
+        "error": {"code": NodeUnreachable.code, "text": "node a did not answer within 1.5 s"},
+    }
+
+    def ask_nodes(self, nodes: list[str], command: str, **_fields: Any) -> list[dict[str, Any]]:
+        try:
+            return super().ask_nodes(nodes, command)
+        except NodeUnreachable:
+            return [self.silence]
+
+
+def test_a_node_that_is_late_while_it_takes_over_does_not_end_what_a_person_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a guest: who got the service was busy starting it, and the swap was called failed."""
+    monkeypatch.setattr(follow, "GRACE_S", 0.3)
+    following(LatePeer(5)).run(10.0)
+
+
+def test_a_node_that_stays_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "GRACE_S", 0.1)
+    monkeypatch.setattr(follow, "SILENT_MAX_S", 0.3)
+    with pytest.raises(NotReached, match="did not answer"):
+        following(LatePeer(10**9)).run(10.0)
