@@ -19,12 +19,11 @@ from twofold.ports import HeldAddress, Verdict
 from twofold.wire.neighbour import mac_text
 
 
-async def look(wanted: Sequence[HeldAddress]) -> Verdict:
+async def look(wanted: Sequence[HeldAddress], links: tuple[linking.Link, ...]) -> Verdict:
     """What is wrong with them, or that nothing is."""
     missing = [one.ip for one in wanted if not one.held]
     if missing:
         return Verdict(False, f"{', '.join(missing)} is not on any interface of this node")
-    links = await asyncio.to_thread(linking.read_links)
     ips = [ipaddress.ip_interface(one.ip).ip for one in wanted]
     for ip in ips:
         if why := _unusable(ip):

@@ -62,8 +62,7 @@ class VirtualAddresses:
             return
         async with self._one_at_a_time:
             self._may_add = True
-            await self._add_missing(look=True)
-            await self._announce()
+            _announce(await self._add_missing(look=True))
             if self._keeping is None or self._keeping.done():
                 self._keeping = asyncio.create_task(self._keep(), name="virtual addresses")
 
@@ -74,7 +73,7 @@ class VirtualAddresses:
         async with self._one_at_a_time:
             self._may_add = False
             await self._stop_keeping()
-            await asyncio.to_thread(self._remove)
+            await asyncio.to_thread(self._remove, self._glance.now_s())
 
     async def announce(self) -> None:
         """Announce the held addresses again, now and repeatedly as when they were taken: after a
@@ -104,14 +103,15 @@ class VirtualAddresses:
         ]
         if not wanted:
             return Verdict(False, f"the module has no virtual address {ip or 'at all'}")
-        return await looking.look(wanted)
+        return await looking.look(wanted, await asyncio.to_thread(self._glance.links))
 
     async def close(self) -> None:
         """Stop watching and announcing; the addresses stay where they are."""
         await self._stop_keeping()
 
-    async def _add_missing(self, look: bool) -> None:
-        links = await asyncio.to_thread(linking.read_links)
+    async def _add_missing(self, look: bool) -> list[tuple[Ip, Link]]:
+        """Where each address is now."""
+        links = await asyncio.to_thread(self._glance.links_since, self._glance.now_s())
         places = self._places(links)
         if look:
             looks = (self._look(ip, place, links) for ip, place in places)
@@ -121,6 +121,11 @@ class VirtualAddresses:
         added = await asyncio.to_thread(self._add, places)
         if added:
             await asyncio.to_thread(end_connections, added)
+        return [*self._here(links), *((ip, place.link) for ip, place in places if ip in added)]
+
+    def _here(self, links: tuple[Link, ...]) -> list[tuple[Ip, Link]]:
+        found = [(ip, linking.holder(links, ip)) for ip in self._ips]
+        return [(ip, at[0]) for ip, at in found if at is not None]
 
     def _places(self, links: tuple[Link, ...]) -> list[tuple[Ip, Place]]:
         """Where each address that is not here goes."""
@@ -171,10 +176,10 @@ class VirtualAddresses:
                 self._glance.forget()
         return [ip for ip, _ in added]
 
-    def _remove(self) -> None:
+    def _remove(self, asked_s: float) -> None:
         """In a thread. Nothing is here: nothing happens, connections to the holder live on."""
         with self._changing:
-            links = linking.read_links()
+            links = self._glance.links_since(asked_s)
             found = [at for ip in self._ips if (at := linking.holder(links, ip)) is not None]
             ours = [(link, a) for link, a in found if not linking.is_own_address(link, a.ip)]
             ips = [address.ip for _, address in ours]
@@ -185,11 +190,7 @@ class VirtualAddresses:
             end_connections(ips)
 
     async def _announce(self) -> None:
-        links = await asyncio.to_thread(linking.read_links)
-        for ip in self._ips:
-            at = linking.holder(links, ip)
-            if at is not None:
-                announcing.announce(ip, at[0])
+        _announce(self._here(await asyncio.to_thread(self._glance.links)))
 
     async def _keep(self) -> None:
         """Until cancelled: announce again, and put back what somebody removed."""
@@ -201,8 +202,7 @@ class VirtualAddresses:
             try:
                 if not all(address.held for address in await self.held()):
                     _LOG.warning("a virtual address had been removed; it is put back")
-                    await self._add_missing(look=False)
-                    await self._announce()
+                    _announce(await self._add_missing(look=False))
                 elif loop.time() >= due_s:
                     await self._announce()
             except (MachineError, AddressInUse) as error:
@@ -216,3 +216,8 @@ class VirtualAddresses:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def _announce(where: list[tuple[Ip, Link]]) -> None:
+    for ip, link in where:
+        announcing.announce(ip, link)
