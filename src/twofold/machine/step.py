@@ -239,15 +239,20 @@ def _in_step_with_prim(view: View, report: Report) -> bool:
     )
 
 
+_ENDS_WHAT_RAN = frozenset({Job.RECOVERING, Job.STEPPING_ASIDE, Job.STOPPING})
+
+
 def _grant(view: View, report: Report) -> int:
     """The peer's claim that this node agrees to; while it does, it claims nothing for itself.
 
-    The first by name goes first when both claim. Never granted by one that serves or may take over;
+    The first by name goes first when both claim. Never granted by one that serves or may take over,
+    nor while what it served is still being stopped (by force, that is cut off before);
     but what was granted stays so until the claim is gone, whatever this node is by then.
     """
     if not report.claim or view.state in SERVING:
         return 0
-    if view.state is State.SECOND and view.grants != report.claim:
+    not_free = view.state is State.SECOND or view.job in _ENDS_WHAT_RAN
+    if not_free and view.grants != report.claim:
         return 0
     mine_first = view.claim > 0 and view.settings.node < view.settings.peer
     return 0 if mine_first else report.claim
