@@ -25,6 +25,7 @@ from tests.system.troubled import (
     site,
     started_afresh,
     trouble,
+    why,
 )
 from twofold.lab.cluster import other
 
@@ -127,6 +128,31 @@ def test_a_stop_that_fails_or_hangs_is_forced_and_the_other_serves(pair: Pair, h
     mended(pair)
     pair.twofold(node, "start", pair.module)
     ends_well(pair, other(node))
+
+
+def test_nobody_begins_to_serve_while_the_application_is_still_being_stopped(pair: Pair) -> None:
+    """Both nodes are stopped at the same moment, and a person has one serve again at once."""
+    node = pair.primary()
+    second = other(node)
+    trouble(pair, node, "hanging-stop")
+    trouble(pair, node, "stop")
+    in_state(pair, node, "WAIT")
+    pair.twofold(second, "stop", pair.module)
+    code, said = pair.twofold(second, "prim", pair.module, "--yes", check=False)
+    assert code == 0 and pair.serves(second), said + why(pair, second) + why(pair, node)
+    is_told(pair, node, "the engine is stopped by force")
+    ended, began = moment(pair, node, "stopped by force"), moment(pair, second, "a person decided that")
+    assert began >= ended, (ended, began)
+    mended(pair)
+    pair.twofold(node, "start", pair.module)
+    ends_well(pair, second)
+
+
+def moment(pair: Pair, node: str, words: str) -> float:
+    """When the node last wrote a sentence with these words."""
+    answer = pair.cluster.ask(node, "log", module=pair.module, limit=50)
+    assert answer is not None
+    return max(float(e["at"]) for e in answer["entries"] if words in e["sentence"])
 
 
 @BAD_STOPS

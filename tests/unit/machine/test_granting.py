@@ -1,4 +1,4 @@
-"""Whether a node agrees that the other begins to serve: not while its own application still runs."""
+"""Whether a node agrees that the other begins to serve: not while its own application runs."""
 
 from __future__ import annotations
 
