@@ -3,8 +3,8 @@
 A node serves from WAIT only when its data may be served (`standing`) and no other can begin at the
 same time: either the peer is silent, or it has *granted* this node's claim (a ticket with a number
 of its own, so that an answer to an earlier claim is none to this). A
-granting node does not begin itself until the claim is gone, and one that serves or follows grants
-nothing. That needs one exchange of heartbeats, a millisecond.
+granting node does not begin itself until the claim is gone, and one that serves, follows, or still
+stops what it ran grants nothing. Else that needs one exchange of heartbeats, a millisecond.
 """
 
 from __future__ import annotations

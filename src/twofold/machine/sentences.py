@@ -87,6 +87,8 @@ def _waiting(view: View, module: str) -> tuple[str, str]:
         return text, "Mend what it asks for; `twofold state` has its answer."
     if (unruled := _unruled(view, module)) is not None:
         return unruled
+    if view.claim and peer_heard(view) and view.peer and view.peer.busy:
+        return f"About to serve, as soon as {peer} has stopped what runs there.", _patience()
     answer = standing(view)
     if view.unwell and answer in (Standing.MAY_SERVE, Standing.OTHERS_TURN):
         text = f"Waiting until {_checkers(view)} well.{_trouble(view)}"

@@ -44,6 +44,18 @@ def test_a_second_that_is_not_to_take_over_says_that_nobody_serves() -> None:
     assert mend == "To serve here: twofold prim files"
 
 
+def test_who_waits_for_the_end_of_the_others_application_says_so() -> None:
+    world = World()
+    world.ask("a", PrimAsked())
+    world.ask("b", StartAsked())
+    world.pass_time(2)
+    seen = world["b"].view
+    assert seen.peer is not None
+    stopping = replace(seen.peer, state=State.WAIT, busy=True, leaving=True)
+    asks = replace(seen, state=State.WAIT, wish=Wish.PRIM_FORCED, claim=3, peer=stopping)
+    assert explain(asks, "files")[0] == "About to serve, as soon as a has stopped what runs there."
+
+
 def test_a_stale_node_says_whom_it_waits_for() -> None:
     world = World()
     world.ask("a", PrimAsked())

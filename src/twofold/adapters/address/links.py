@@ -153,7 +153,7 @@ def read_links() -> tuple[Link, ...]:
 class Glance:
     """One reading for all who look at about the same moment, in threads.
 
-    A reading takes the time of 0.3 ms for each address, and each of many modules looks at its own:
+    A reading takes 0.3 ms for each address, and each of many modules looks at its own:
     at each `state`, every two seconds while it holds it, and all of them at once when a node takes
     them all over. Who changes something calls `forget`, and it is seen at once.
     """
