@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.sim.__main__ import at_least_one
+
 from .results import PLACE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,8 +24,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make test-vm", description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--again", action="store_true")
-    parser.add_argument("--kills", type=int, metavar="N")
-    parser.add_argument("--minutes", type=float, metavar="N")
+    parser.add_argument("--kills", type=at_least_one, metavar="N")
+    parser.add_argument("--minutes", type=at_least_one, metavar="N")
     chosen, words = parser.parse_known_args(arguments)  # the rest is for pytest
     as_json: bool = chosen.json
     environment = dict(os.environ)
