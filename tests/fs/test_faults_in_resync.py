@@ -64,8 +64,14 @@ def test_a_primary_that_waits_opens_when_the_second_has_marked_its_copy(pair: Pa
     """Else the second would take its copy for current when the link breaks once more."""
     pair.start()
     (pair.a.tree / "before").write_text("both have it")
+    # The time of the write is told a little later. Were it under way when the second dies, it
+    # would wait for the second that is no more, and the primary rightly for a decision.
+    copies = [engine.raw / "before" for engine in (pair.a, pair.b)]
+    pair.b.wait_until(lambda: len({copy.stat().st_mtime_ns for copy in copies}) == 1)
+    pair.a.wait_status(pending_operations=0)
     pair.b.kill()
     pair.a.wait_status(frozen=True)
+    assert pair.a.status()["pending_operations"] == 0
     written = threading.Event()
 
     def write() -> None:
