@@ -6,6 +6,7 @@
 
 pub mod disk;
 pub mod doubt;
+pub mod exclusion;
 pub mod generation;
 pub mod kept;
 pub mod message;
