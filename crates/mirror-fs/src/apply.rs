@@ -38,6 +38,7 @@ pub struct Applier {
     open: HashMap<FileId, Arc<OwnedFd>>,
     times: HashMap<FileId, FileTime>,
     pub(crate) resync: crate::apply_resync::Incoming,
+    pub(crate) half_told: crate::apply_excluded::HalfTold,
     /// Saves what only this node has, while a resync overwrites it.
     pub rescue: Option<Box<Rescue>>,
     /// Keeps the copy from before the resync; and whom to tell that it could not.
@@ -73,6 +74,7 @@ impl Applier {
             open: HashMap::new(),
             times: HashMap::new(),
             resync: crate::apply_resync::Incoming::default(),
+            half_told: crate::apply_excluded::HalfTold::new(),
             rescue: None,
             kept: None,
             kept_told: None,

@@ -46,6 +46,8 @@ impl Applier {
             } => {
                 let directory = self.directory(parent)?;
                 let node = NewNode { kind, mode, rdev, target: target.into() };
+                self.note_half(parent, name, true);
+                self.make_room(parent, &directory, name)?;
                 make_node(directory.as_fd(), name, &node, creator)?;
                 self.learn_at(id, &directory, name)?;
                 self.keep_made(id);
@@ -55,6 +57,8 @@ impl Applier {
             }
             Operation::Link { id, parent, name, parent_mtime } => {
                 let directory = self.directory(parent)?;
+                self.note_half(parent, name, true);
+                self.make_room(parent, &directory, name)?;
                 link_fd(self.path_fd(id)?.as_fd(), directory.as_fd(), name)?;
                 self.set_directory_time(&directory, parent_mtime);
                 Ok(())
@@ -74,21 +78,35 @@ impl Applier {
                 parent_mtime,
                 new_parent_mtime,
             } => {
-                let (old, new) = (self.directory(parent)?, self.directory(new_parent)?);
-                if flags & EXCHANGE == 0 {
-                    self.make_way(&new, new_parent, new_name)?;
-                }
-                self.rescue_name(&old, name)?;
-                if flags & EXCHANGE != 0 {
-                    self.rescue_name(&new, new_name)?;
-                }
-                rename(old.as_fd(), name, new.as_fd(), new_name, flags)?;
-                self.set_directory_time(&old, parent_mtime);
-                self.set_directory_time(&new, new_parent_mtime);
-                Ok(())
+                let times = (parent_mtime, new_parent_mtime);
+                self.rename((parent, name), (new_parent, new_name), flags, times)
             }
             other => Err(io::Error::other(format!("an operation out of place: {other:?}"))),
         }
+    }
+
+    fn rename(
+        &mut self, (parent, name): (FileId, &[u8]), (new_parent, new_name): (FileId, &[u8]),
+        flags: u32, times: (FileTime, FileTime),
+    ) -> io::Result<()> {
+        let (old, new) = (self.directory(parent)?, self.directory(new_parent)?);
+        if flags & EXCHANGE == 0 {
+            self.make_room(new_parent, &new, new_name)?;
+            self.make_way(&new, new_parent, new_name)?;
+        }
+        self.rescue_name(&old, name)?;
+        self.shed(parent, (&old, name), Some((&new, new_name)))?;
+        if flags & EXCHANGE != 0 {
+            self.rescue_name(&new, new_name)?;
+            self.shed(parent, (&new, new_name), Some((&old, name)))?;
+        }
+        self.with_room(new_parent, &new, new_name, || {
+            rename(old.as_fd(), name, new.as_fd(), new_name, flags)
+        })?;
+        self.note_half(parent, name, false);
+        self.set_directory_time(&old, times.0);
+        self.set_directory_time(&new, times.1);
+        Ok(())
     }
 
     fn remove(
@@ -100,7 +118,8 @@ impl Applier {
             self.set_aside(&directory, parent, name, None)?;
         } else {
             self.keep(&directory, name)?;
-            unlink(directory.as_fd(), name, is_directory)?;
+            let removed = || unlink(directory.as_fd(), name, is_directory);
+            self.with_room(parent, &directory, name, removed)?;
         }
         self.set_directory_time(&directory, parent_mtime);
         Ok(())

@@ -129,10 +129,13 @@ impl Applier {
             self.aside_directory(id)?;
         }
         let directory = self.directory(id)?;
+        let tree = self.tree(id)?;
+        let local = tree.local_names(directory.as_fd())?;
         let wanted: HashSet<&[u8]> = entries.iter().map(|e| e.name.as_slice()).collect();
         for name in names_of(&directory)? {
             let hidden = id.is_root() && name == ASIDE.as_bytes();
-            if !wanted.contains(name.as_slice()) && !hidden {
+            let unwanted = !wanted.contains(name.as_slice()) && !hidden;
+            if unwanted && !local.stands(directory.as_fd(), &name)? {
                 self.set_aside(&directory, id, &name, None)?;
             }
         }
@@ -235,6 +238,10 @@ impl Applier {
     ) -> io::Result<()> {
         let number = self.number_at(directory, name)?.or(expected);
         self.rescue_name(directory, name)?;
+        if number.is_some() {
+            // It may be brought back, to another path.
+            self.shed(parent, (directory, name), None)?;
+        }
         self.keep_names(parent, directory)?;
         let to = self.aside_directory(parent)?;
         loop {

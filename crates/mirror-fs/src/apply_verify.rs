@@ -117,7 +117,8 @@ fn answer_later(beside: &Beside, check: u64, answer: Answer) -> io::Result<()> {
 
 /// Two ascending lists, walked together.
 fn compare_names(check: u64, directory: &OwnedFd, place: &Place, asked: &Asked) -> Answer {
-    let keep = |name: &[u8]| !place.tree.not_replicated(place.is_root, &asked.path, name);
+    let (tree, path, is_root) = (&place.tree, &asked.path, place.is_root);
+    let keep = |name: &[u8]| !tree.not_replicated(directory.as_fd(), is_root, path, name);
     let here = names_between(directory.as_fd(), &asked.after, &asked.up_to, keep)?;
     let mut here = here.iter().peekable();
     let mut differing = Vec::new();

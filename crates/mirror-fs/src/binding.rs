@@ -26,6 +26,8 @@ enum Bound {
     Later,
     /// No name leads to it.
     No,
+    /// All of its names stay on this node (`excluded`).
+    Local,
 }
 
 /// In a resync of what is in doubt: what it has not got in its plan is done.
@@ -59,6 +61,18 @@ impl Engine {
         if !mode.full && !mode.partial {
             return Bound::Later;
         }
+        if tree.stays_here(inode) {
+            return Bound::Local;
+        }
+        match self.bind_by_name(mode, tree, inode) {
+            Bound::No if !tree.excludes() => Bound::No,
+            Bound::No if tree.find_replicated(inode) => self.bind_by_name(mode, tree, inode),
+            Bound::No if tree.stays_here(inode) => Bound::Local,
+            bound => bound,
+        }
+    }
+
+    fn bind_by_name(&self, mode: &Mode, tree: &Tree, inode: &Inode) -> Bound {
         let mut outcome = Bound::No;
         let mut lead_nowhere: Vec<Place> = Vec::new();
         let next = |lead_nowhere: &[Place]| {
@@ -74,6 +88,10 @@ impl Engine {
                 lead_nowhere.push(place);
                 continue;
             };
+            if tree.stays(&parent, &place.name, inode.kind) {
+                lead_nowhere.push(place);
+                continue;
+            }
             let mut order = parent.order.lock();
             if inode.bound(mode.session) {
                 return Bound::Yes;

@@ -10,6 +10,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
+use mirror_core::exclusion::Exclusion;
 use serde::Deserialize;
 
 use crate::rescue_config::RescueConfig;
@@ -93,6 +94,9 @@ pub struct Config {
     /// Paths that must exist in each tree before the engine starts (`identity`).
     #[serde(default)]
     pub require: Vec<PathBuf>,
+    /// What stays on each node for itself (`mirror_core::exclusion`).
+    #[serde(default)]
+    pub exclude: Vec<String>,
     /// A resync looks only at what may differ (`dirty_map`).
     #[serde(default)]
     pub dirty_map: bool,
@@ -139,6 +143,13 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
 }
 
 impl Config {
+    pub fn exclusion(&self) -> Result<Exclusion, String> {
+        Exclusion::new(&self.exclude).map_err(|bad| {
+            let pattern = self.exclude.get(bad.index).map_or("", String::as_str);
+            format!("`exclude` has {pattern:?}: {}.", bad.text)
+        })
+    }
+
     /// The name a node's certificate must carry (SAN, DNS).
     pub fn certificate_name(&self, node: &str) -> String {
         certificate_name(node, &self.cluster)
@@ -168,6 +179,12 @@ impl Config {
             );
         }
         self.check_trees()?;
+        self.exclusion()?;
+        if self.dirty_map && !self.exclude.is_empty() {
+            return Err("`dirty_map` is true, which does not go with `exclude`; leave one of the \
+                        two out."
+                .into());
+        }
         for path in &self.require {
             check_relative("require", path)?;
         }

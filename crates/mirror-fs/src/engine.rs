@@ -28,6 +28,7 @@ use crate::follower::Follower;
 use crate::identity;
 use crate::mode::{Gate, Mode, Parked, Standing};
 use crate::outbox::Outbox;
+use crate::patterns;
 use crate::perform::Remainder;
 use crate::primary::PEER_FAILED;
 use crate::source::Source;
@@ -98,13 +99,15 @@ pub struct Engine {
 impl Engine {
     /// Opens the trees and reads the generation. A mistake is a sentence.
     pub fn new(config: Config) -> Result<Engine, String> {
+        let exclusion = Arc::new(config.exclusion()?);
         let mut trees = Vec::new();
         for (index, tree) in config.trees.iter().enumerate() {
-            trees.push(Arc::new(Tree::open(index as u8, &tree.path)?));
+            trees.push(Arc::new(Tree::open(index as u8, &tree.path, exclusion.clone())?));
         }
-        let standing = read_generation(&config.state_dir.join("generation"))?;
+        let mut standing = read_generation(&config.state_dir.join("generation"))?;
         let damaged = standing.damaged.is_some();
         identity::check(&config, &standing.generation, damaged, trees.iter().map(|t| &**t))?;
+        patterns::note_change(&config, &mut standing)?;
         let dirty = DirtyMap::open(config.state_dir.join("dirty-map"), config.dirty_map)?;
         let resync_limit = Mutex::new(config.resync_limit_bytes_per_s);
         let verifications = Verifications::remembered(&config.state_dir.join(RESULT));

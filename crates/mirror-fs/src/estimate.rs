@@ -63,8 +63,11 @@ impl Sum {
         let root = calls::fstat(tree.root_fd())?.st_ino == stat.st_ino;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = crate::below::reopen_directory(fd)?;
+        let local = tree.local_names(directory.as_fd())?;
         for name in names_of(&directory)? {
-            if root && name == ASIDE.as_bytes() {
+            // What went meanwhile is found missing below.
+            let stays = local.stands(directory.as_fd(), &name).unwrap_or(false);
+            if root && name == ASIDE.as_bytes() || stays {
                 continue;
             }
             let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&name);

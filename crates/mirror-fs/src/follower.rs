@@ -146,6 +146,7 @@ impl Follower {
         }
         if let Some(mut applier) = applier {
             applier.settle_times();
+            applier.drop_half_told();
         }
         engine.facts.lock().rescuing = None;
     }

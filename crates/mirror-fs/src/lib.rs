@@ -6,9 +6,11 @@
 //! on the other; what it would destroy is saved by `rescue`. Commands come from `control` to
 //! `status` and `roles`. All that is decided without touching the world is in `mirror_core`.
 
+mod above;
 pub mod answer;
 pub mod apply;
 mod apply_doubt;
+mod apply_excluded;
 mod apply_names;
 pub mod apply_resync;
 mod apply_verify;
@@ -17,6 +19,7 @@ mod attributes;
 pub mod below;
 mod beside;
 mod binding;
+mod border;
 mod calls;
 pub mod change;
 mod checkpoint;
@@ -32,6 +35,7 @@ mod doubt_told;
 pub mod effect;
 pub mod engine;
 mod estimate;
+mod excluded;
 pub mod files;
 pub mod follower;
 mod forgotten;
@@ -53,8 +57,11 @@ pub mod mode;
 mod mount;
 mod mounted;
 pub mod names;
+mod names_halves;
 mod noting;
+mod other_names;
 pub mod outbox;
+mod patterns;
 pub mod perform;
 pub mod primary;
 pub mod progress;

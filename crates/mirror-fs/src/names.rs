@@ -13,25 +13,22 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use mirror_core::message::{AttributeChange, Creator, Entry, FileKind, Operation};
+use mirror_core::message::{AttributeChange, Creator, FileKind, Operation};
 use mirror_core::units::FileTime;
 use rustix::fs::Stat;
 
 use crate::answer::{Answer, Done, Reply};
-use crate::below::{self, link_fd, make_node, read_target, unlink};
+use crate::below::{self, link_fd, make_node, unlink};
 use crate::calls;
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
 use crate::leaving::Leaving;
 use crate::mode::Mode;
-use crate::progress::{Progress, Send};
+use crate::progress::Progress;
 use crate::tree::{mtime_of, Inode, Tree};
 
-const RENAME_EXCHANGE: u32 = 2;
+pub(crate) const RENAME_EXCHANGE: u32 = 2;
 const RENAME_WHITEOUT: u32 = 4;
-
-/// One side of a rename: directory, name in it, whether it is done, its time after the change.
-type Half<'a> = (&'a Inode, &'a [u8], bool, FileTime);
 
 /// What the application gets, and whether it must wait for the secondary.
 type Named = io::Result<(Done, bool)>;
@@ -81,13 +78,15 @@ impl Engine {
     ) -> Named {
         let parent = tree.inode(parent)?;
         Self::refuse_hidden(tree, &parent, name)?;
-        let (mark, known) = self.ordered(mode, tree, &parent);
+        let _border = tree.border(false);
+        let order = self.ordered(mode, tree, &parent);
         let directory = tree.path_fd(&parent)?;
         self.note_name(tree, &parent, name, None)?;
         make_node(directory.as_fd(), name, node, creator)?;
         let (inode, stat) = self.told(tree.find_at(directory.as_fd(), parent.id, name))?;
         self.note_made(tree, &inode, &parent, name);
-        let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
+        let at = (directory.as_fd(), name);
+        let send = self.sends(mode, tree, &order, &parent, at, node.kind)?;
         if send {
             let made = Operation::Make {
                 id: inode.id,
@@ -161,18 +160,23 @@ impl Engine {
         let (inode, parent) = (tree.inode(number)?, tree.inode(parent)?);
         Self::refuse_hidden(tree, &parent, name)?;
         self.bind(mode, tree, &inode);
-        let (mark, known) = self.ordered(mode, tree, &parent);
+        let _border = tree.border(false);
+        let order = self.ordered(mode, tree, &parent);
         let _touch = self.touch_name(&inode);
         let directory = tree.path_fd(&parent)?;
         self.note_moved(tree, &inode, &parent, name);
         self.note_attributes(tree, &inode)?;
         self.note_name(tree, &parent, name, None)?;
         link_fd(tree.path_fd(&inode)?.as_fd(), directory.as_fd(), name)?;
-        inode.arrive(parent.id, name);
-        let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
+        let at = (directory.as_fd(), name);
+        tree.arrive(&inode, parent.id, at);
+        let send = self.sends(mode, tree, &order, &parent, at, inode.kind)?;
         if send {
             let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
-            if inode.bound(mode.session) {
+            if mode.full && tree.excludes() {
+                let to = (&*parent, name);
+                self.told(self.introduce(mode, tree, &inode, to, parent_mtime))?;
+            } else if inode.bound(mode.session) {
                 let (id, parent) = (inode.id, parent.id);
                 self.outbox.put(&Operation::Link { id, parent, name, parent_mtime }, None);
             } else {
@@ -183,30 +187,6 @@ impl Engine {
         let inode = tree.count_lookup(inode);
         let generation = inode.handle.generation();
         Ok((Done::Entry { stat, generation }, send))
-    }
-
-    /// While a resync runs: a file that the secondary does not know yet comes into a directory
-    /// that is done. It gets the name now and its contents later.
-    fn place(
-        &self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>, (parent, name): (&Inode, &[u8]),
-        parent_mtime: FileTime,
-    ) -> io::Result<()> {
-        let path = self.told(tree.path_fd(inode))?;
-        let stat = self.told(calls::fstat(path.as_fd()).map_err(io::Error::from))?;
-        let target = self.told(read_target(path.as_fd(), inode.kind))?;
-        let entry = Entry {
-            name: name.to_vec(),
-            id: inode.id,
-            kind: inode.kind,
-            rdev: stat.st_rdev,
-            target,
-        };
-        self.outbox.put(&Operation::Place { parent: parent.id, entry, parent_mtime }, None);
-        self.links_move(mode, &[Some(inode)], stat.st_nlink > 1);
-        inode.doubt_session.store(mode.session, Ordering::Release);
-        inode.bound_session.store(mode.session, Ordering::Release);
-        self.resync_later(tree, inode);
-        Ok(())
     }
 
     /// A file that will live on without this name must be known by number before it loses it.
@@ -223,14 +203,15 @@ impl Engine {
         let parent = tree.inode(parent)?;
         let (inode, stat) = tree.find(&parent, name)?;
         self.keep_known(mode, tree, &inode, &stat);
-        let (mark, known) = self.ordered(mode, tree, &parent);
+        let order = self.ordered(mode, tree, &parent);
         let directory = tree.path_fd(&parent)?;
         let mut leaving = Leaving::new(tree, &inode, &stat);
         let _touch = self.touch_name(&inode);
         self.note_name(tree, &parent, name, Some(&*inode))?;
         unlink(directory.as_fd(), name, is_directory)?;
         leaving.has_left(self, tree, &parent, name);
-        let send = known && (mode.full || mark.for_attributes(mode.session) == Send::All);
+        let at = (directory.as_fd(), name);
+        let send = self.sends(mode, tree, &order, &parent, at, inode.kind)?;
         if send {
             let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
             let parent = parent.id;
@@ -268,13 +249,18 @@ impl Engine {
         let (moved, _) = tree.find(&old, name)?;
         let replaced = tree.find(&new, new_name).ok();
         self.known_before_rename(mode, tree, &moved, replaced.as_ref());
+        let there = replaced.as_ref().map(|(inode, _)| inode);
+        let folder = |inode: &Arc<Inode>| inode.kind == FileKind::Directory;
+        let _border = tree.border(folder(&moved) || there.is_some_and(folder));
+        let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
+        let (from, to) = ((old_fd.as_fd(), name), (new_fd.as_fd(), new_name));
+        let here = self.over_border(mode, tree, (&moved, there), from, to, flags)?;
         // Both directories, in the order of their numbers; one lock when they are the same.
         let (first, second) = if old.id <= new.id { (&old, &new) } else { (&new, &old) };
         let (first_lock, second_lock) = self.ordered_pair(mode, tree, first, second);
         let _touch = (self.touch_name(&moved), replaced.as_ref().map(|r| self.touch_name(&r.0)));
-        let (old_fd, new_fd) = (tree.path_fd(&old)?, tree.path_fd(&new)?);
-        let there = replaced.as_ref().map(|(inode, _)| &**inode);
-        self.note_rename(tree, (&old, name, &moved), (&new, new_name, there))?;
+        let replaces = there.map(|inode| &**inode);
+        self.note_rename(tree, (&old, name, &moved), (&new, new_name, replaces))?;
         let goes = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE == 0);
         let mut leaving = goes.map(|(inode, stat)| Leaving::new(tree, inode, stat));
         let renamed = below::rename(old_fd.as_fd(), name, new_fd.as_fd(), new_name, flags);
@@ -284,24 +270,19 @@ impl Engine {
         }
         renamed?;
         // The new name first: there is always one by which the file can be told of.
-        moved.arrive(new.id, new_name);
+        tree.arrive(&moved, new.id, to);
         moved.leave(old.id, name);
-        self.links_move(mode, &[Some(&moved), there], false);
-        let exchanged = replaced.as_ref().filter(|_| flags & RENAME_EXCHANGE != 0);
-        if let Some((inode, _)) = exchanged {
-            inode.arrive(old.id, name);
+        self.links_move(mode, &[Some(&moved), replaces], false);
+        let exchanged = there.filter(|_| flags & RENAME_EXCHANGE != 0);
+        if let Some(inode) = exchanged {
+            tree.arrive(inode, old.id, from);
             inode.leave(new.id, new_name);
         }
         if let Some(leaving) = &mut leaving {
             leaving.has_left(self, tree, &new, new_name);
         }
-        let done = |(mark, known): &crate::binding::Ordered<'_>| {
-            *known && (mode.full || mark.for_attributes(mode.session) == Send::All)
-        };
-        let first_done = done(&first_lock);
-        let second_done = second_lock.as_ref().map_or(first_done, done);
-        let (old_done, new_done) =
-            if old.id <= new.id { (first_done, second_done) } else { (second_done, first_done) };
+        let locks = (&first_lock, second_lock.as_ref());
+        let (old_done, new_done) = self.sends_over(mode, tree, here, locks, (&old, &new));
         let times =
             self.told(mtime_now(old_fd.as_fd()).and_then(|t| Ok((t, mtime_now(new_fd.as_fd())?))))?;
         if old_done && new_done {
@@ -318,7 +299,6 @@ impl Engine {
                 None,
             );
         } else {
-            let exchanged = exchanged.map(|(inode, _)| inode);
             let from = (&*old, name, old_done, times.0);
             let to = (&*new, new_name, new_done, times.1);
             self.tell_of_half(mode, tree, (&moved, exchanged), from, to)?;
@@ -350,42 +330,5 @@ impl Engine {
             self.now_known(mode, &inode);
         }
         Ok(())
-    }
-
-    /// While a resync runs: of a rename between a directory that is done and one that is not, the
-    /// secondary is told what happened in the one it knows.
-    fn tell_of_half(
-        &self, mode: &Mode, tree: &Arc<Tree>,
-        (moved, exchanged): (&Arc<Inode>, Option<&Arc<Inode>>), from: Half<'_>, to: Half<'_>,
-    ) -> io::Result<()> {
-        let sides = [(from, Some(moved), exchanged), (to, exchanged, Some(moved))];
-        for ((directory, name, done, parent_mtime), leaves, comes) in sides {
-            if !done {
-                continue;
-            }
-            if let Some(inode) = leaves {
-                let (id, parent) = (inode.id, directory.id);
-                self.outbox.put(&Operation::Detach { id, parent, name, parent_mtime }, None);
-                inode.bound_session.store(mode.session, Ordering::Release);
-            }
-            if let Some(inode) = comes {
-                self.attach(mode, tree, inode, (directory, name), parent_mtime)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// While a resync runs: a file comes from a directory that is not done into one that is.
-    fn attach(
-        &self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>, (parent, name): (&Inode, &[u8]),
-        parent_mtime: FileTime,
-    ) -> io::Result<()> {
-        if inode.bound(mode.session) {
-            let (id, parent) = (inode.id, parent.id);
-            self.outbox.put(&Operation::Attach { id, parent, name, parent_mtime }, None);
-            Ok(())
-        } else {
-            self.place(mode, tree, inode, (parent, name), parent_mtime)
-        }
     }
 }

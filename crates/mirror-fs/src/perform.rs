@@ -66,19 +66,19 @@ impl Engine {
             }
             Change::SetAttributes { number, file, size, kill_suid, change } => {
                 let done = self.set_attributes(mode, tree, number, file, size, kill_suid, change);
-                self.settle(done, answer);
+                self.settle_file(tree, number, done, answer);
             }
             Change::SetXattr { number, name, value, flags } => {
                 let done = self.set_xattr(mode, tree, number, &name, Some((&value, flags)));
-                self.settle(done, answer);
+                self.settle_file(tree, number, done, answer);
             }
             Change::RemoveXattr { number, name } => {
                 let done = self.set_xattr(mode, tree, number, &name, None);
-                self.settle(done, answer);
+                self.settle_file(tree, number, done, answer);
             }
             Change::Allocate { number, file, mode: how, offset, length } => {
                 let done = self.allocate(mode, tree, number, file, (how, offset, length));
-                self.settle(done, answer);
+                self.settle_file(tree, number, done, answer);
             }
             names => self.perform_name(mode, tree, names, answer),
         }
@@ -91,6 +91,15 @@ impl Engine {
         match done {
             Ok(done) => self.outbox.put(&Operation::Ping, Some(Reply::Alone(answer, Ok(done)))),
             Err(error) => answer(Err(self.failure(&error))),
+        }
+    }
+
+    /// As `settle`; of what stays on this node nothing stands in the stream.
+    fn settle_file(&self, tree: &Tree, number: u64, done: io::Result<Done>, answer: Answer) {
+        let local = tree.excludes() && tree.inode(number).is_ok_and(|i| tree.stays_here(&i));
+        match done {
+            Ok(done) if local => Reply::Alone(answer, Ok(done)).give(),
+            done => self.settle(done, answer),
         }
     }
 

@@ -49,9 +49,12 @@ pub fn kind_name(kind: FileKind) -> &'static str {
 /// Is there nothing in any of the trees?
 pub fn empty(trees: &[Arc<Tree>]) -> io::Result<bool> {
     for tree in trees {
-        let names = names_of(&reopen_directory(tree.root_fd())?)?;
-        if names.iter().any(|name| name != ASIDE.as_bytes() && name != b"lost+found") {
-            return Ok(false);
+        let local = tree.local_names(tree.root_fd())?;
+        for name in names_of(&reopen_directory(tree.root_fd())?)? {
+            let hidden = name == ASIDE.as_bytes() || name == b"lost+found";
+            if !hidden && !local.stands(tree.root_fd(), &name)? {
+                return Ok(false);
+            }
         }
     }
     Ok(true)
@@ -77,7 +80,7 @@ pub fn list(dir: &Path, trees: &[Arc<Tree>], go_on: &dyn Fn() -> bool) -> io::Re
     for tree in trees {
         let root = open_path(tree.root_fd(), b".")?;
         let stat = calls::fstat(&root)?;
-        walk.enter(tree.index, &root, &stat, &mut Vec::new(), stat.st_dev)?;
+        walk.enter(tree, &root, &stat, &mut Vec::new(), stat.st_dev)?;
     }
     walk.out.flush()?;
     effect::at(Effect::RescueSync)?;
@@ -87,20 +90,22 @@ pub fn list(dir: &Path, trees: &[Arc<Tree>], go_on: &dyn Fn() -> bool) -> io::Re
 
 impl Walk<'_> {
     fn enter(
-        &mut self, tree: u8, path_fd: &OwnedFd, stat: &Stat, path: &mut Vec<u8>, device: u64,
+        &mut self, tree: &Tree, path_fd: &OwnedFd, stat: &Stat, path: &mut Vec<u8>, device: u64,
     ) -> io::Result<()> {
         if !(self.go_on)() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        self.name(tree, path_fd.as_fd(), stat, path)?;
+        self.name(tree.index, path_fd.as_fd(), stat, path)?;
         if kind_of(stat.st_mode) != FileKind::Directory {
             return Ok(());
         }
         let directory = reopen_directory(path_fd.as_fd())?;
         let mut names = names_of(&directory)?;
         names.sort();
+        let local = tree.local_names(directory.as_fd())?;
         for name in names {
-            if path.is_empty() && name == ASIDE.as_bytes() {
+            let hidden = path.is_empty() && name == ASIDE.as_bytes();
+            if hidden || local.stands(directory.as_fd(), &name)? {
                 continue;
             }
             let fd = open_path(directory.as_fd(), &name)?;

@@ -56,8 +56,9 @@ impl Run<'_> {
         let mut entries = Vec::new();
         let mut listing_bytes = 0;
         let mut children = Vec::new();
+        let local = tree.local_names(directory.as_fd())?;
         for name in names_of(&directory)? {
-            if tree.hidden(inode.id, &name) {
+            if tree.hidden(inode.id, &name) || local.stands(directory.as_fd(), &name)? {
                 continue;
             }
             let (child, stat) = match tree.find_at(directory.as_fd(), inode.id, &name) {

@@ -106,6 +106,7 @@ impl Engine {
             facts.peer_up_to_date = false;
             facts.failed = None;
         }
+        self.trees.iter().for_each(|tree| tree.excluded.several.lock().forget());
         self.drop_caches();
         self.release_parked();
         self.touch();

@@ -17,12 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
+use mirror_core::exclusion::Exclusion;
 use mirror_core::message::FileKind;
 use mirror_core::units::{FileId, FileTime, MAX_INODE, ROOT_INODE};
 use parking_lot::Mutex;
-use rustix::fs::{Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Mode, OFlags, Stat};
 
 use crate::calls;
+use crate::excluded::Excluded;
 use crate::forgotten::{Forgotten, FORGOTTEN_MAX};
 use crate::progress::Mark;
 use crate::sys::{self, Handle};
@@ -49,6 +51,8 @@ pub struct Inode {
     pub bound_session: AtomicU64,
     /// The session of a resync of what is in doubt in which this is to be looked at.
     pub doubt_session: AtomicU64,
+    /// None of its names is replicated (`excluded`).
+    pub local: AtomicBool,
     pub places: Mutex<Vec<Place>>,
     /// It has lost its last name but the kernel still uses it (a device that is open, a directory
     /// somebody stands in): this holds it until the kernel has done with it.
@@ -78,6 +82,7 @@ impl AsFd for PathFd<'_> {
 pub struct Tree {
     pub index: u8,
     pub path: PathBuf,
+    pub excluded: Excluded,
     root: OwnedFd,
     device: u64,
     table: Mutex<HashMap<u64, Arc<Inode>>>,
@@ -114,7 +119,7 @@ pub fn number_of(stat: &Stat) -> u64 {
 
 impl Tree {
     /// Opens the directory that is to be replicated. A mistake is a sentence for a person.
-    pub fn open(index: u8, path: &Path) -> Result<Tree, String> {
+    pub fn open(index: u8, path: &Path, exclusion: Arc<Exclusion>) -> Result<Tree, String> {
         let shown = path.display();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = calls::open(path, flags, Mode::empty())
@@ -136,6 +141,7 @@ impl Tree {
         let tree = Tree {
             index,
             path: path.to_owned(),
+            excluded: Excluded::new(exclusion),
             root,
             device: stat.st_dev,
             table: Mutex::new(HashMap::new()),
@@ -161,6 +167,7 @@ impl Tree {
             opens: AtomicU32::new(0),
             bound_session: AtomicU64::new(0),
             doubt_session: AtomicU64::new(0),
+            local: AtomicBool::new(false),
             places: Mutex::new(Vec::new()),
             held: Mutex::new(None),
             time_untold: AtomicBool::new(false),
@@ -212,11 +219,6 @@ impl Tree {
         self.device
     }
 
-    /// A name that stays on this node: `path` is that of its directory.
-    pub fn not_replicated(&self, in_root: bool, _path: &[u8], name: &[u8]) -> bool {
-        in_root && name == ASIDE.as_bytes()
-    }
-
     /// The name that hides what a resync moved aside.
     pub fn hidden(&self, parent: FileId, name: &[u8]) -> bool {
         parent.is_root() && name == ASIDE.as_bytes()
@@ -229,27 +231,6 @@ impl Tree {
         }
         let directory = self.path_fd(parent)?;
         self.find_at(directory.as_fd(), parent.id, name)
-    }
-
-    /// The directory above. Our own mount lies over the root, so the way up may not cross mounts.
-    pub fn find_above(&self, directory: &Inode) -> io::Result<(Arc<Inode>, Stat)> {
-        if directory.id.is_root() {
-            return Err(io::Error::from_raw_os_error(libc::ENOENT));
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let below = self.path_fd(directory)?;
-        match calls::openat2(below, "..", flags, Mode::empty(), ResolveFlags::NO_XDEV) {
-            Err(rustix::io::Errno::XDEV) => {
-                let root = self.inode(ROOT_INODE)?;
-                let stat = self.stat(&root)?;
-                Ok((root, stat))
-            }
-            Err(error) => Err(error.into()),
-            Ok(fd) => {
-                let stat = calls::fstat(&fd)?;
-                Ok((self.enter(fd.as_fd(), &stat)?, stat))
-            }
-        }
     }
 
     /// As `find`, in a directory that is already open.
@@ -388,6 +369,7 @@ impl Inode {
             // Most files have one name: no room is kept for more.
             places.reserve_exact(1);
             places.push(place);
+            self.local.store(false, Ordering::Release);
         }
     }
 }

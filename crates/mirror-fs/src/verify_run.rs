@@ -219,11 +219,11 @@ impl<'a> Run<'a> {
 
     fn push_frame(&mut self, place: Arc<Place>) {
         let is_root = place.inode.id.is_root();
-        let keep = |name: &[u8]| !place.tree.not_replicated(is_root, &place.path, name);
-        let listed = place
-            .tree
-            .path_fd(&place.inode)
-            .and_then(|fd| names_between(fd.as_fd(), b"", b"", keep));
+        let (tree, path) = (&place.tree, &place.path);
+        let listed = tree.path_fd(&place.inode).and_then(|fd| {
+            let keep = |name: &[u8]| !tree.not_replicated(fd.as_fd(), is_root, path, name);
+            names_between(fd.as_fd(), b"", b"", keep)
+        });
         match listed {
             Ok(names) => {
                 let (at, asked, directories) = (0, false, Vec::new());

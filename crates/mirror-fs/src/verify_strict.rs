@@ -107,6 +107,9 @@ impl Run<'_> {
         let mode = engine.mode.read();
         self.current(&mode)?;
         let (_order, known) = engine.ordered(&mode, &place.tree, &place.inode);
+        if known && self.tell_time_now(&mode, &place.tree, &place.inode).is_err() {
+            return Ok(()); // it is gone
+        }
         let mine = place.tree.path_fd(&place.inode).and_then(|fd| seen(fd.as_fd()));
         if let (true, Ok(mine)) = (known, mine) {
             let directory = place.inode.id;
