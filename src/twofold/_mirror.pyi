@@ -9,6 +9,9 @@ def run(config_path: str | os.PathLike[str]) -> int:
 def compare_generations(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
     """How two generation objects compare, as a word of the interface. `ValueError`: one is bad."""
 
+def bad_pattern(patterns: list[str]) -> tuple[int, str] | None:
+    """The first of these patterns of `exclude` that means nothing, and why."""
+
 def rescue_list(state_dir: str | os.PathLike[str]) -> str:
     """The rescues below a module's state directory, as a JSON array. All raise `ValueError`."""
 

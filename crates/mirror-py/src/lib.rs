@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use mirror_core::exclusion::Exclusion;
 use mirror_core::generation;
 use mirror_fs::{generation_json, rescue_extract as extracting, rescue_read};
 use pyo3::exceptions::PyValueError;
@@ -15,7 +16,8 @@ use pyo3::types::PyDict;
 mod _mirror {
     #[pymodule_export]
     use super::{
-        compare_generations, rescue_delete, rescue_extract, rescue_list, rescue_show, run, version,
+        bad_pattern, compare_generations, rescue_delete, rescue_extract, rescue_list, rescue_show,
+        run, version,
     };
 }
 
@@ -33,6 +35,12 @@ fn compare_generations(
     let mine = generation_from("mine", mine)?;
     let theirs = generation_from("theirs", theirs)?;
     Ok(generation::compare(&mine, &theirs).as_str())
+}
+
+/// The first of these patterns of `exclude` that means nothing, and why.
+#[pyfunction]
+fn bad_pattern(patterns: Vec<String>) -> Option<(usize, String)> {
+    Exclusion::new(&patterns).err().map(|bad| (bad.index, bad.text))
 }
 
 /// The rescues below a module's state directory, as a JSON array.

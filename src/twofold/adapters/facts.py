@@ -37,6 +37,7 @@ def gather(module: Module, places: tuple[Path, ...]) -> Facts:
         has_systemd=Path("/run/systemd/system").is_dir(),
         programs=frozenset(p for p in PROGRAMS if shutil.which(p) is not None),
         without_handles=frozenset(d for d in wanted if _gives_no_handles(d)),
+        bad_pattern=_bad_pattern(replication.exclude) if replication else None,
     )
 
 
@@ -72,6 +73,15 @@ def _gives_no_handles(directory: str) -> bool:
     result = _LIBC.name_to_handle_at(_AT_FDCWD, path, handle, ctypes.byref(mount), 0)
     # Over a running module's directory our own mount answers; that module has passed this before.
     return result != 0 and ctypes.get_errno() == errno.EOPNOTSUPP and not Path(directory).is_mount()
+
+
+def _bad_pattern(patterns: tuple[str, ...]) -> tuple[int, str] | None:
+    """Only the engine knows what a pattern means."""
+    if not patterns:
+        return None
+    from twofold import _mirror
+
+    return _mirror.bad_pattern(list(patterns))
 
 
 def _user_exists(user: str) -> bool:

@@ -160,6 +160,23 @@ def _require(q: Question) -> Iterator[Problem]:
             )
 
 
+def _exclude(q: Question) -> Iterator[Problem]:
+    section = q.module.config.replication
+    if section and section.exclude and section.dirty_map:
+        yield Problem(
+            ("replication", "dirty_map"),
+            "dirty_map = true does not go with exclude",
+            "Leave one of the two out; without the map a resync compares everything.",
+        )
+    if section and q.facts.bad_pattern:
+        index, why = q.facts.bad_pattern
+        yield Problem(
+            ("replication", "exclude", index),
+            f"{section.exclude[index]!r} is no pattern: {why}",
+            "Write a name (*.tmp), a directory (cache/), a path (/logs/*.old) or regex:EXPRESSION.",
+        )
+
+
 def _shape(directory: str) -> tuple[str, str] | None:
     if not directory.startswith("/"):
         return "is not an absolute path", f"Write it from the root, such as /srv/{directory}."
@@ -324,6 +341,6 @@ def _services(q: Question) -> Iterator[Problem]:
 
 
 Rule = Callable[[Question], Iterator[Problem]]
-RULES: tuple[Rule, ...] = (_kind, _nodes, _replication, _require)
+RULES: tuple[Rule, ...] = (_kind, _nodes, _replication, _require, _exclude)
 # These look at the machine, so only a node that runs the module asks them.
 RULES_AT_HOME: tuple[Rule, ...] = (_directories, _addresses, _services, *CHECKER_RULES)

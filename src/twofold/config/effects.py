@@ -40,6 +40,7 @@ WHEN_OF_MODULE: Mapping[str, When] = {
     "replication.verify_limit": When.NEXT_START,
     "replication.peer_timeout": When.NEXT_START,
     "replication.require": When.NEXT_START,
+    "replication.exclude": When.NEXT_START,
     "replication.dirty_map": When.NEXT_START,
     "replication.rescue_limit": When.NEXT_START,
     "replication.rescue_keep": When.NEXT_START,

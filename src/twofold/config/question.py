@@ -20,6 +20,7 @@ class Facts:
     has_systemd: bool
     programs: frozenset[str] = frozenset()  # of those in `config.programs`
     without_handles: frozenset[str] = frozenset()  # directories on a file system without stable ids
+    bad_pattern: tuple[int, str] | None = None  # of `exclude`: which, and why the engine refuses it
 
 
 @dataclass(frozen=True)

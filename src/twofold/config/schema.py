@@ -178,6 +178,11 @@ class Replication(Section):
         max_length=16,
         description="Paths below each directory without which the module does not start",
     )
+    exclude: tuple[str, ...] = Field(
+        (),
+        max_length=64,
+        description="Paths that stay on each node: *.tmp, cache/, /logs/*.old, regex:^a/b$",
+    )
     rescue_limit_bytes: Size = Field(
         10 << 30,
         alias="rescue_limit",

@@ -320,6 +320,7 @@ def mirror_config(node: NodeConfig, module: Module, places: Places) -> dict[str,
         "dirty_map": replication.dirty_map,
         "peer_timeout_ms": int(timeout_s * 1000),
         "require": list(replication.require),
+        "exclude": list(replication.exclude),
         "rescue": {
             "limit_bytes": replication.rescue_limit_bytes,
             "keep": replication.rescue_keep,

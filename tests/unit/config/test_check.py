@@ -185,6 +185,22 @@ def test_what_is_required_lies_below_the_directory(wanted: str, sentence: str) -
     assert sentences(MODULE.replace("port = 9100", 'port = 9100\nrequire = ["a/b"]')) == []
 
 
+def test_a_pattern_that_means_nothing_is_told_with_its_place() -> None:
+    text = MODULE.replace("port = 9100", 'port = 9100\nexclude = ["*.tmp", "regex:("]')
+    assert sentences(text) == []
+    facts = replace(FACTS, bad_pattern=(1, "unclosed group"))
+    (found,) = sentences(text, facts=facts)
+    assert "'regex:(' is no pattern: unclosed group" in found
+    assert "Write a name (*.tmp), a directory (cache/)" in found
+
+
+def test_a_map_of_what_changed_does_not_go_with_exclusions() -> None:
+    text = MODULE.replace("port = 9100", 'port = 9100\ndirty_map = true\nexclude = ["*.tmp"]')
+    (found,) = sentences(text)
+    assert "dirty_map = true does not go with exclude" in found
+    assert "Leave one of the two out" in found
+
+
 def test_the_kernels_cache_is_needed_for_fsync() -> None:
     text = MODULE.replace("port = 9100", 'port = 9100\ncache = "none"')
     assert sentences(text) == []

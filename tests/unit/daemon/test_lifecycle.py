@@ -85,6 +85,7 @@ def test_the_engine_is_given_the_flow_first_and_ipv6_in_brackets() -> None:
     assert (config["sync"], config["peer_timeout_ms"]) == ("fsync", 2000)
     assert config["resync_limit_bytes_per_s"] is None
     assert config["require"] == []
+    assert config["exclude"] == []
     assert config["dirty_map"] is False
 
 
