@@ -5,7 +5,7 @@ first process, or has the service's cookie in its environment. Numbers of proces
 by the kernel, so a process is named by number *and* start time, and signalled through a pidfd after
 a second look.
 
-Reads all of /proc: some milliseconds; use it in a thread.
+Reads all of /proc (`census`): some milliseconds; use it in a thread.
 """
 
 from __future__ import annotations
@@ -14,40 +14,19 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from twofold.adapters.services import control_group
+from twofold.adapters.services.census import Census, Process, read_process, read_stat
 from twofold.wire.service_record import ServiceRecord
 
-COOKIE = "TWOFOLD_SERVICE_COOKIE"
 _PROC = Path("/proc")
 _KILL_GAP_S = 0.02
-_DEAD_STATES = ("Z", "X")
-
-
-@dataclass(frozen=True)
-class Stat:
-    """What we need of /proc/PID/stat."""
-
-    state: str
-    session: int
-    start_ticks: int
+_census = Census()
 
 
 def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-
-
-def read_stat(pid: int) -> Stat | None:
-    """None when there is no such process."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return None
-    # The name in parentheses may hold anything, so count from the last one.
-    fields = text.rpartition(")")[2].split()
-    return Stat(fields[0], int(fields[3]), int(fields[19])) if len(fields) > 19 else None
 
 
 def is_alive(pid: int | None, start_ticks: int | None) -> bool:
@@ -55,16 +34,17 @@ def is_alive(pid: int | None, start_ticks: int | None) -> bool:
     if pid is None:
         return False
     stat = read_stat(pid)
-    return stat is not None and stat.start_ticks == start_ticks and stat.state not in _DEAD_STATES
+    return stat is not None and stat.start_ticks == start_ticks and stat.lives
 
 
 def members(record: ServiceRecord) -> set[int]:
     """The living processes of the service."""
     if record.boot_id != boot_id():
         return set()
-    numbers = (int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
-    found = _group_members(record) | {pid for pid in numbers if _belongs(pid, record)}
-    return {pid for pid in found if _runs(pid)}
+    grouped = _group_members(record)
+    living = _census.taken_since(time.monotonic())
+    found = {pid for pid, process in living.items() if _belongs(pid, process, record)}
+    return {pid for pid in found | grouped if _runs(pid)}
 
 
 def signal_all(record: ServiceRecord, number: signal.Signals) -> set[int]:
@@ -84,7 +64,12 @@ def signal_all(record: ServiceRecord, number: signal.Signals) -> set[int]:
 def members_of(pids: list[int], record: ServiceRecord) -> set[int]:
     """Those of `pids` that belong to the service: the second look."""
     inside = _group_members(record)
-    return {pid for pid in pids if pid in inside or _belongs(pid, record)}
+    looked_at = {pid: read_process(pid) for pid in pids}
+    return {
+        pid
+        for pid, process in looked_at.items()
+        if pid in inside or (process is not None and _belongs(pid, process, record))
+    }
 
 
 def force_end(record: ServiceRecord, bound_s: float) -> list[str]:
@@ -108,10 +93,8 @@ def _group_members(record: ServiceRecord) -> set[int]:
     return control_group.members(Path(record.control_group))
 
 
-def _belongs(pid: int, record: ServiceRecord) -> bool:
-    stat = read_stat(pid)
-    if stat is None or stat.state in _DEAD_STATES:
-        return False
+def _belongs(pid: int, process: Process, record: ServiceRecord) -> bool:
+    stat = process.stat
     # Its session is ours only while the leader's number cannot have been used again for another.
     if record.pid is not None and stat.session == record.pid and pid != record.pid:
         leader = read_stat(record.pid)
@@ -119,16 +102,12 @@ def _belongs(pid: int, record: ServiceRecord) -> bool:
             return True
     if pid == record.pid and stat.start_ticks == record.start_ticks:
         return True
-    try:
-        environment = (_PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return False
-    return f"{COOKIE}={record.cookie}".encode() in environment.split(b"\0")
+    return process.cookie == record.cookie
 
 
 def _runs(pid: int) -> bool:
     stat = read_stat(pid)
-    return stat is not None and stat.state not in _DEAD_STATES
+    return stat is not None and stat.lives
 
 
 def _describe(pid: int) -> str:

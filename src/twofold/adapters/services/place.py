@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from twofold.adapters.services.family import COOKIE
+from twofold.adapters.services.census import COOKIE
 
 Facts = Callable[[], Mapping[str, str]]
 

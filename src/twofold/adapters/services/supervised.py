@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from twofold.adapters.services import control_group, family, records
+from twofold.adapters.services.census import read_stat
 from twofold.adapters.services.driver import Told
 from twofold.adapters.services.place import Place
 from twofold.adapters.services.ready import GAP_S, accepts
@@ -135,7 +136,7 @@ class Supervised:
             process = await child.spawn_whole(launch)
         except OSError as error:
             raise self._start_failed(f"could not be started: {error.strerror}") from error
-        stat = family.read_stat(process.pid)
+        stat = read_stat(process.pid)
         ticks = stat.start_ticks if stat is not None else None
         self._record = replace(record, pid=process.pid, start_ticks=ticks)
         records.save(place.run, self._record)

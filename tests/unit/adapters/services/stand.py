@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.adapters.services import Application
-from twofold.adapters.services.family import read_stat
+from twofold.adapters.services.census import read_stat
 from twofold.config.schema import Service
 
 
