@@ -37,6 +37,11 @@ from twofold.machine.rules_stopped import BEGIN, SERVE_NOTES, START_PRIMARY, STA
 
 STOP, WAIT, ALONE, PRIM, SECOND = State.STOP, State.WAIT, State.ALONE, State.PRIM, State.SECOND
 
+MAY_BEGIN = (
+    g.wished(Wish.PRIM_FORCED)
+    | (g.wished(Wish.PRIM) & g.may_prim)
+    | (g.wished(Wish.START) & g.may_serve)
+)
 FOLLOW_NOTES = (n.wish(Wish.START), n.NOT_FROM_STOP, n.NO_CLAIM, n.NO_OFFER, n.OUTDATE_ASKED)
 
 WAIT_ASKED: tuple[Rule, ...] = (
@@ -360,16 +365,19 @@ WAIT_FACTS: tuple[Rule, ...] = (
     Rule(
         given=(WAIT,),
         on=FACTS,
-        when=g.unclaimed
-        & g.peer_heard
-        & (
-            g.wished(Wish.PRIM_FORCED)
-            | (g.wished(Wish.PRIM) & g.may_prim)
-            | (g.wished(Wish.START) & g.may_serve)
-        ),
+        when=g.unclaimed & g.peer_heard & MAY_BEGIN,
         sets=(n.CLAIM,),
         severity=Severity.QUIET,
         because="this node may serve, and asks {peer} whether it agrees",
+    ),
+    # What was learnt since speaks for the other, which would wait for this claim to go.
+    Rule(
+        given=(WAIT,),
+        on=FACTS,
+        when=g.claiming & g.peer_heard & ~g.comparing & ~MAY_BEGIN,
+        sets=(n.NO_CLAIM,),
+        severity=Severity.QUIET,
+        because="this node may not serve any more, and no longer asks {peer} whether it agrees",
     ),
 )
 
