@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.conftest import Pair
 from tests.system.test_failover import is_new_daemon
+from tests.system.test_faults import engine_pid
 from tests.system.troubled import (
     LONG_IN_LAB,
     TIMEOUT_S,
@@ -53,6 +54,23 @@ def test_power_cut_of_both(pair: Pair) -> None:
     pair.outage_s(event_s, lambda: pair.serves(last))
     is_told(pair, last, f"both nodes have the same data, and it is {last}'s turn to serve")
     ends_well(pair, last)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.5, 1.5])
+def test_the_engine_of_one_that_has_just_begun_to_serve_dies(pair: Pair, after_s: float) -> None:
+    """They agree anew who serves, while what they know of each other's copy still changes."""
+    last = pair.primary()
+    both_lose_power(pair)
+    for node in NODES:
+        pair.lab.start(node)
+    pair.cluster.wait("one serves", lambda: any(map(pair.serves, NODES)), 30)
+    node = last if pair.serves(last) else other(last)
+    time.sleep(after_s)
+    event_s = time.monotonic()
+    pair.signal(node, engine_pid(pair, node))
+    pair.outage_s(event_s, lambda: any(map(pair.serves, NODES)))
+    pair.whole()
+    ends_well(pair, pair.primary())
 
 
 def test_a_second_that_was_stopped_serves_when_the_primary_wrote_nothing_since(pair: Pair) -> None:
