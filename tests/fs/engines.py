@@ -61,8 +61,8 @@ class Engine:
             "sync": "write",
             "peer_timeout_ms": PEER_TIMEOUT_MS,
             "resync_limit_bytes_per_s": None,
-            # With the map on, everything else must be as without it.
-            "dirty_map": "TWOFOLD_DIRTY_MAP" in os.environ,
+            # As the product has it. Without the map everything else must be the same.
+            "dirty_map": os.environ.get("TWOFOLD_DIRTY_MAP") != "0",
         } | options
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -1,4 +1,4 @@
-"""With `dirty_map = true`, who comes back from a power cut is sent what was in doubt only."""
+"""Who comes back from a power cut is sent what was in doubt only."""
 
 from __future__ import annotations
 
@@ -15,21 +15,16 @@ LARGE_MIB = 48
 LOOKED_AT_MAX = LARGE_MIB << 19
 
 
-def switch_on(pair: Pair) -> None:
-    """With something on both that nobody touches from then on."""
+def write_large(pair: Pair) -> None:
+    """Something on both that nobody touches from then on."""
     node = pair.primary()
     large = ["dd", "if=/dev/urandom", "of=/srv/demo/large", "bs=1M", f"count={LARGE_MIB}"]
     pair.lab.exec(node, [*large, "conv=fsync", "status=none"])
-    file = f"/etc/twofold/modules/{pair.module}/module.toml"
-    pair.lab.exec(node, ["sed", "-i", "s/^.replication.$/&\\ndirty_map = true/", file])
-    pair.twofold(node, "module", "apply", pair.module)
-    pair.twofold(node, "stopstart", pair.module, "-H", "*")
-    pair.whole()
 
 
 @pytest.mark.long
 def test_a_resync_after_a_power_cut_looks_at_a_part(pair: Pair) -> None:
-    switch_on(pair)
+    write_large(pair)
     old = pair.primary()
 
     def large_is_certain() -> bool:

@@ -161,9 +161,9 @@ class Replication(Section):
         "on",
         description="off: for a cable of its own only; who can touch it can read and change data",
     )
-    dirty_map: StrictBool = Field(
-        False,
-        description="true: what changes is noted, and a resync looks at nothing else; on trial",
+    dirty_map: StrictBool | None = Field(
+        None,
+        description="What changes is noted; a resync looks at that only. Default: unless `exclude`",
     )
     port: StrictInt | None = Field(
         None, ge=1024, le=65535, description="TCP port of the flow; given out by `module add`"
@@ -211,6 +211,11 @@ class Replication(Section):
         alias="resync_limit",
         description="Bytes a second a resync may send, also changed while running; 0: no limit",
     )
+
+    @property
+    def keeps_dirty_map(self) -> bool:
+        """Where nothing is said: yes, but for modules with excluded paths, which it cannot have."""
+        return not self.exclude if self.dirty_map is None else self.dirty_map
 
 
 class Address(Section):

@@ -86,7 +86,15 @@ def test_the_engine_is_given_the_flow_first_and_ipv6_in_brackets() -> None:
     assert config["resync_limit_bytes_per_s"] is None
     assert config["require"] == []
     assert config["exclude"] == []
-    assert config["dirty_map"] is False
+    assert config["dirty_map"] is True
+
+
+def test_a_module_with_excluded_paths_has_no_map_of_what_changed() -> None:
+    text = '[replication]\ndirectories = ["/srv/files"]\nport = 9100\n'
+    excluding = module(text + 'exclude = ["*.tmp"]\n')
+    assert mirror_config(node(), excluding, PLACES)["dirty_map"] is False
+    without = module(text + "dirty_map = false\n")
+    assert mirror_config(node(), without, PLACES)["dirty_map"] is False
 
 
 def test_a_module_without_port_is_refused_in_a_sentence() -> None:
