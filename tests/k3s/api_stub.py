@@ -125,7 +125,7 @@ class ApiStub:
     def _do(self, method: str, path: str, query: Thing, body: Thing, content: str) -> Thing:
         if path == "/readyz":
             return {}
-        if path in ("/api/v1/nodes", "/api/v1/pods"):
+        if path in ("/api/v1/nodes", "/api/v1/pods", "/api/v1/persistentvolumes"):
             return self._list(path.removeprefix("/api/v1/"), query)
         if path not in self.objects:
             raise Refused(404, f"{path} not found")
@@ -138,7 +138,8 @@ class ApiStub:
         return self.objects[path]
 
     def _list(self, plural: str, query: Thing) -> Thing:
-        kind = {"nodes": "Node", "pods": "Pod"}[plural]
+        kinds = {"nodes": "Node", "pods": "Pod", "persistentvolumes": "PersistentVolume"}
+        kind = kinds[plural]
         found = [(p, o) for p, o in sorted(self.objects.items()) if o["kind"] == kind]
         selector = query.get("fieldSelector", "")
         if selector:

@@ -42,6 +42,17 @@ def formed(bare: Pair) -> None:
         kept.save(bare)
 
 
+def served(bare: Pair) -> None:
+    """Formed, and the volumes mounted on both; a test before may have left it stopped."""
+    formed(bare)
+    if not any(bare.serves(node, MODULE) for node in NODES):
+        bare.both(f"twofold start {MODULE}", timeout_s=600)
+    bare.wait_both_ready(MODULE, 900)
+    for node in NODES:
+        if bare[node].try_run(f"mountpoint -q {MOUNT}").returncode != 0:
+            mount(bare, node)
+
+
 @pytest.fixture(scope="module")
 def volumes(bare: Pair) -> Pair:
     formed(bare)

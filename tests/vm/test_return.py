@@ -12,7 +12,7 @@ import pytest
 from .guest import PATIENCE
 from .pair import NODES, Pair, other, progress
 from .results import Results
-from .test_k3s import Users, check_at_rest, formed
+from .test_k3s import Users, check_at_rest, served
 from .volumes import DIRECTORY, EXPORT, MODULE, MOUNT, mount
 
 MIB = 1 << 20
@@ -32,12 +32,7 @@ def fill(pair: Pair, node: str, name: str, mib: int) -> None:
 @pytest.fixture(scope="module")
 def filled(bare: Pair) -> Pair:
     """The volumes served, with something in them that nobody touches from then on."""
-    formed(bare)
-    if not any(bare.serves(node, MODULE) for node in NODES):  # the test before leaves it stopped
-        bare.both(f"twofold start {MODULE}", timeout_s=600)
-    bare.wait_both_ready(MODULE, 900)
-    for node in NODES:
-        mount(bare, node)
+    served(bare)
     fill(bare, bare.primary(MODULE), "held", HELD_MIB)
     return bare
 

@@ -3,7 +3,8 @@
 Where the module serves, it does what `takeover` finds to be this node's duty: again and again while
 the other node is dead (pods may still be bound to it by a scheduler that has not heard), and once
 more after each failure, with a pause that grows. On both nodes it restarts a K3s that is up, has
-its datastore, and yet is not ready for a minute: K3s reconnects by itself, nearly always.
+its datastore, and yet is not ready for a minute: K3s reconnects by itself, nearly always. Where the
+module serves, the volumes are given the sizes of their claims (`quota`).
 
 Everything outside comes through `World`. Nothing that happens here is a failure of the module.
 """
@@ -14,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from twofold.errors import TwofoldError
-from twofold.k3s.takeover import Duty, Report, Sight, duty
+from twofold.k3s.takeover import SERVING, Duty, Report, Sight, duty
 
 LOOK_EVERY_S = 2.0
 HEALTH_EVERY_S = 10.0
+VOLUMES_EVERY_S = 30.0
 AGAIN_AFTER_S = (2.0, 20.0, 60.0)  # after something changed; then; and from then on
 RETRY_S, RETRY_MAX_S = 2.0, 30.0
 READY_WITHIN_S = 60.0
@@ -52,6 +54,10 @@ class World(Protocol):
 
     def restart_k3s(self) -> None: ...
 
+    def limit_volumes(self) -> list[str]:
+        """Each volume gets its size, where they are served; what was done, in sentences."""
+        ...
+
     def say(self, sentence: str) -> None: ...
 
 
@@ -83,6 +89,7 @@ class Follower:
     _duty: Duty = Duty.NOTHING
     _due_s: float = 0.0
     _health_due_s: float = 0.0
+    _volumes_due_s: float = 0.0
     _calm: int = 0  # attempts in a row that found nothing to do
     _failures: int = 0
     _said: str = ""
@@ -94,14 +101,14 @@ class Follower:
             self.world.sleep(LOOK_EVERY_S)
 
     def look(self) -> None:
-        try:
-            self._do_duty()
-            self._look_after_k3s()
-        except TwofoldError as e:
-            self._say(f"not now: {e}")
-
-    def _do_duty(self) -> None:
         sight = self.world.sight()
+        for part in (self._do_duty, self._look_after_k3s, self._look_after_volumes):
+            try:
+                part(sight)
+            except TwofoldError as e:
+                self._say(f"not now: {e}")
+
+    def _do_duty(self, sight: Sight | None) -> None:
         if sight is None:
             return
         what, now_s = duty(sight), self.world.now_s()
@@ -129,7 +136,15 @@ class Follower:
         for sentence in sentences(what, report):
             self._say(sentence)
 
-    def _look_after_k3s(self) -> None:
+    def _look_after_volumes(self, sight: Sight | None) -> None:
+        now_s = self.world.now_s()
+        if sight is None or sight.state not in SERVING or now_s < self._volumes_due_s:
+            return
+        self._volumes_due_s = now_s + VOLUMES_EVERY_S
+        for sentence in self.world.limit_volumes():
+            self._say(sentence)
+
+    def _look_after_k3s(self, _sight: Sight | None) -> None:
         now_s = self.world.now_s()
         if now_s < self._health_due_s:
             return

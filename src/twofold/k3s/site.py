@@ -14,9 +14,10 @@ from twofold.config.homes import within
 from twofold.config.load import NodeConfig, load_module, load_node
 from twofold.config.places import Places
 from twofold.errors import MachineError, OperatorError, TwofoldError
-from twofold.k3s import kubeconfig
+from twofold.k3s import kubeconfig, quota
 from twofold.k3s.follow import Health
 from twofold.k3s.kubernetes import KubernetesApi
+from twofold.k3s.machine import Machine, ThisMachine
 from twofold.k3s.takeover import Duty, Report, Sight, TakeOver, duty
 
 ATTEMPT_BOUND_S = 60.0
@@ -24,6 +25,7 @@ LOOK_BOUND_S = 3.0
 UNIT = "k3s.service"
 DATASTORE = "datastore"  # the service's name in the module
 DATASTORE_PORT = 3306
+VOLUMES = "volumes"  # this one too
 
 
 class Site:
@@ -35,9 +37,11 @@ class Site:
         places: Places,
         say: Callable[[str], None],
         config: Path = kubeconfig.PATH,
+        machine: Machine | None = None,
     ) -> None:
         self._module, self._places, self._config = module, places, config
         self._say = say
+        self._machine = machine or ThisMachine()
 
     def now_s(self) -> float:
         return time.monotonic()
@@ -116,6 +120,18 @@ class Site:
             except OSError:
                 continue
         return False
+
+    def limit_volumes(self) -> list[str]:
+        module = load_module(self._places.etc, self._module).config
+        settings = next((s.environment for s in module.services if s.name == VOLUMES), {})
+        mount, wanted = settings.get("MOUNT", ""), settings.get("QUOTAS", "on")
+        access = self.access()
+        if wanted != "on" or access is None or not quota.can_limit(self._machine, mount):
+            return []
+        server = module.addresses[0].ip.partition("/")[0]
+        with KubernetesApi(access, ATTEMPT_BOUND_S) as api:
+            volumes = quota.volumes_of(api.items(quota.VOLUMES), server, mount)
+        return quota.limit(self._machine, mount, volumes)
 
     def restart_k3s(self) -> None:
         _systemctl("restart", "--no-block", UNIT)

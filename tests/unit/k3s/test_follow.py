@@ -22,6 +22,7 @@ class Stage:
     time_s: float = 100.0
     acted: list[tuple[float, Duty]] = field(default_factory=list[tuple[float, Duty]])
     restarts: list[float] = field(default_factory=list[float])
+    limited: list[float] = field(default_factory=list[float])
     said: list[str] = field(default_factory=list[str])
 
     def now_s(self) -> float:
@@ -45,6 +46,10 @@ class Stage:
 
     def restart_k3s(self) -> None:
         self.restarts.append(self.time_s - 100)
+
+    def limit_volumes(self) -> list[str]:
+        self.limited.append(self.time_s - 100)
+        return []
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
@@ -131,3 +136,12 @@ def test_sentences_name_what_was_left() -> None:
         "released the leases of a: k3s",
         "the other node is back, so nothing more was done for a dead one",
     ]
+
+
+def test_volumes_are_limited_where_they_are_served_and_now_and_then() -> None:
+    stage = Stage(seen=BACK)
+    follower = play(stage, 60)
+    assert stage.limited == [0, 30]
+    stage.seen = Sight("SECOND", "b", peer_heard=True)
+    play(stage, 60, follower)
+    assert stage.limited == [0, 30]
