@@ -91,5 +91,6 @@ def test_who_moves_or_restarts_the_datastore_is_patient_first() -> None:
         if checker["kind"] in ("sql", "script") and checker["action"] != "none"
     ]
     assert {checker["name"] for checker in programs} == {"answers", "volumes", "nfs"}
-    for checker in programs:
-        assert (checker.get("timeout"), checker["failures"]) == ("15s", 3), checker["name"]
+    patience = {c["name"]: (c.get("timeout"), c["failures"]) for c in programs}
+    # Behind all that a pod writes a sync of the volumes may wait for most of a minute.
+    assert patience == {"answers": ("15s", 3), "volumes": ("60s", 2), "nfs": ("15s", 3)}
