@@ -123,7 +123,8 @@ class Site:
 
     def limit_volumes(self) -> list[str]:
         module = load_module(self._places.etc, self._module).config
-        settings = next((s.environment for s in module.services if s.name == VOLUMES), {})
+        nothing: dict[str, str] = {}
+        settings = next((s.environment for s in module.services if s.name == VOLUMES), nothing)
         mount, wanted = settings.get("MOUNT", ""), settings.get("QUOTAS", "on")
         access = self.access()
         if wanted != "on" or access is None or not quota.can_limit(self._machine, mount):
