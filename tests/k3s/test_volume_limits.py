@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from tests.k3s.api_stub import ApiStub
 from tests.unit.k3s.test_quota import FIRST_PROJECT, Xfs
 from twofold.config.places import Places
 from twofold.config.render import set_variables
+from twofold.errors import TwofoldError
+from twofold.k3s.machine import Ran
 from twofold.k3s.site import Site
 
 LIBRARY = Path(twofold.__file__).parent / "library/k3s/module.toml"
@@ -65,17 +69,18 @@ def site(api: ApiStub, etc: Path, machine: Xfs, **settings: str) -> Site:
 def test_every_volume_gets_its_limit_once(api: ApiStub, tmp_path: Path) -> None:
     machine = Xfs(*(f"{MOUNT}/{name}" for name in NAMES))
     watch = site(api, tmp_path, machine)
-    assert sorted(watch.limit_volumes()) == sorted(f"{MOUNT}/{n} may hold 20 MiB" for n in NAMES)
+    said = [f"{MOUNT}/{name} may hold 20 MiB" for name in NAMES]
+    assert sorted(watch.limit_volumes_now()) == sorted(said)
     assert sorted(machine.projects.values()) == [FIRST_PROJECT + i for i in range(len(NAMES))]
-    assert watch.limit_volumes() == []
+    assert watch.limit_volumes_now() == []
     volume(api, NAMES[0], "40Mi")
-    assert watch.limit_volumes() == [f"{MOUNT}/{NAMES[0]} may hold 40 MiB"]
+    assert watch.limit_volumes_now() == [f"{MOUNT}/{NAMES[0]} may hold 40 MiB"]
     assert api.changes() == [], "nothing is changed in Kubernetes"
 
 
 def test_switched_off_nothing_is_looked_at(api: ApiStub, tmp_path: Path) -> None:
     machine = Xfs(*(f"{MOUNT}/{name}" for name in NAMES))
-    assert site(api, tmp_path, machine, quotas="off").limit_volumes() == []
+    assert site(api, tmp_path, machine, quotas="off").limit_volumes_now() == []
     assert (machine.commands, api.log) == ([], [])
 
 
@@ -83,5 +88,48 @@ def test_where_the_volumes_are_not_mounted_or_the_kernel_has_none_nothing_is_tri
     api: ApiStub, tmp_path: Path
 ) -> None:
     machine = Xfs(f"{MOUNT}/{NAMES[0]}", options="rw,noquota")
-    assert site(api, tmp_path, machine).limit_volumes() == []
+    assert site(api, tmp_path, machine).limit_volumes_now() == []
     assert (machine.commands, api.log) == ([], [])
+
+
+def test_a_volume_that_takes_long_holds_up_nothing_and_is_told_of_later(
+    api: ApiStub, tmp_path: Path
+) -> None:
+    """A node that dies meanwhile must not wait for it."""
+    go_on = threading.Event()
+
+    class Slow(Xfs):
+        def _quota(self, command: str) -> Ran:
+            assert go_on.wait(20)
+            return super()._quota(command)
+
+    watch = site(api, tmp_path, Slow(*(f"{MOUNT}/{name}" for name in NAMES)))
+    assert watch.limit_volumes() == []
+    assert watch.limit_volumes() == [], "it is still at it"
+    go_on.set()
+    until_s, said = time.monotonic() + 20, list[str]()
+    while not said and time.monotonic() < until_s:
+        time.sleep(0.02)
+        said = watch.limit_volumes()
+    assert len(said) == len(NAMES)
+
+
+def test_what_failed_is_told_at_the_next_look_and_tried_again(api: ApiStub, tmp_path: Path) -> None:
+    machine = Xfs(f"{MOUNT}/{NAMES[0]}")
+    watch = site(api, tmp_path, machine)
+    api.faults = [(403, {})]
+    assert watch.limit_volumes() == []
+    told = ""
+    until_s = time.monotonic() + 20
+    while not told and time.monotonic() < until_s:
+        time.sleep(0.02)
+        try:
+            said = watch.limit_volumes()
+        except TwofoldError as error:
+            told, said = str(error), []
+        assert said == []
+    assert "403" in told
+    while not machine.commands and time.monotonic() < until_s:
+        time.sleep(0.02)
+        watch.limit_volumes()
+    assert machine.commands, "tried again"

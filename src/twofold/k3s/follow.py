@@ -55,7 +55,8 @@ class World(Protocol):
     def restart_k3s(self) -> None: ...
 
     def limit_volumes(self) -> list[str]:
-        """Each volume gets its size, where they are served; what was done, in sentences."""
+        """Begins to give each volume its size, beside the watch: a dead node does not wait for it.
+        What the one before has done, in sentences; nothing while it is still at it."""
         ...
 
     def say(self, sentence: str) -> None: ...

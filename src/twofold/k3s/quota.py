@@ -76,14 +76,15 @@ class Limit:
 Step = Mark | Limit
 
 
-def quantity_bytes(text: str) -> int:
+def quantity_bytes(text: str, of: str) -> int:
     """A quantity of Kubernetes (10Gi, 500M, 1.5Ti, 1e9) in bytes, rounded up.
 
-    Raises `OperatorError` when it is none. Source: "Quantity" in Kubernetes' API reference.
+    Raises `OperatorError`, about `of`, when it is none. Source: "Quantity" in Kubernetes' API
+    reference.
     """
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise OperatorError(f"{text!r} is no size that Kubernetes knows")
+        raise OperatorError(f"{of}: {text!r} is no size, such as 10Gi", "See: kubectl get pv")
     number, unit = Decimal(match[1]), match[2] or ""
     factor = _UNITS[unit] if unit in _UNITS else Decimal(f"1{unit}")
     return int((number * factor).to_integral_value(rounding="ROUND_CEILING"))
@@ -98,7 +99,7 @@ def volumes_of(volumes: Iterable[Thing], server: str, mount: str) -> list[Volume
         capacity: Thing = spec.get("capacity", {})
         above, name = posixpath.split(str(nfs.get("path", "")))
         if nfs.get("server") == server and above == mount and name not in ("", ".", ".."):
-            size = quantity_bytes(str(capacity.get("storage", "")))
+            size = quantity_bytes(str(capacity.get("storage", "")), f"the volume {name}")
             found.append(Volume(f"{mount}/{name}", size))
     return found
 
@@ -123,8 +124,9 @@ def plan(
         if limit_kib != volume.size_kib:
             steps.append(Limit(volume.directory, project, volume.size_kib))
     for project, used in sorted(usage.items()):
-        if project >= FIRST_PROJECT and project not in given and used == Usage(0, used.limit_kib):
-            steps += [Limit("", project, 0)] if used.limit_kib else []
+        ours = project >= FIRST_PROJECT and project not in given
+        if ours and used.limit_kib and not used.used_kib:
+            steps.append(Limit("", project, 0))
     return steps
 
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,8 @@ from twofold.k3s.takeover import Duty, Report, Sight, TakeOver, duty
 ATTEMPT_BOUND_S = 60.0
 LOOK_BOUND_S = 3.0
 UNIT = "k3s.service"
-DATASTORE = "datastore"  # the service's name in the module
+DATASTORE_SERVICE, VOLUMES_SERVICE = "datastore", "volumes"  # their names in the module
 DATASTORE_PORT = 3306
-VOLUMES = "volumes"  # this one too
 
 
 class Site:
@@ -42,6 +42,8 @@ class Site:
         self._module, self._places, self._config = module, places, config
         self._say = say
         self._machine = machine or ThisMachine()
+        self._beside = ThreadPoolExecutor(max_workers=1)
+        self._limits: Future[list[str]] | None = None
 
     def now_s(self) -> float:
         return time.monotonic()
@@ -110,7 +112,7 @@ class Site:
     def _datastore(self) -> bool:
         """Whether it answers at its address, as K3s wants to reach it."""
         module = load_module(self._places.etc, self._module).config
-        ports = [s.ready.tcp for s in module.services if s.name == DATASTORE and s.ready]
+        ports = [s.ready.tcp for s in module.services if s.name == DATASTORE_SERVICE and s.ready]
         port = int(ports[0].rpartition(":")[2]) if ports else DATASTORE_PORT
         for address in module.addresses:
             try:
@@ -122,9 +124,18 @@ class Site:
         return False
 
     def limit_volumes(self) -> list[str]:
+        done, self._limits = self._limits, None
+        if done is not None and not done.done():
+            self._limits = done
+            return []
+        self._limits = self._beside.submit(self.limit_volumes_now)
+        return done.result() if done is not None else []
+
+    def limit_volumes_now(self) -> list[str]:
+        """What was done, in sentences. Marking what a large volume holds takes minutes."""
         module = load_module(self._places.etc, self._module).config
-        nothing: dict[str, str] = {}
-        settings = next((s.environment for s in module.services if s.name == VOLUMES), nothing)
+        of_volumes = [s.environment for s in module.services if s.name == VOLUMES_SERVICE]
+        settings = of_volumes[0] if of_volumes else {}
         mount, wanted = settings.get("MOUNT", ""), settings.get("QUOTAS", "on")
         access = self.access()
         if wanted != "on" or access is None or not quota.can_limit(self._machine, mount):

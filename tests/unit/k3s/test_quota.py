@@ -177,13 +177,13 @@ def test_without_quotas_in_the_kernel_nothing_is_tried(options: str, can: bool) 
     ],
 )
 def test_sizes_as_kubernetes_writes_them(text: str, wanted: int) -> None:
-    assert quota.quantity_bytes(text) == wanted
+    assert quota.quantity_bytes(text, "x") == wanted
 
 
 @pytest.mark.parametrize("text", ["", "10 Gi", "Gi", "-1", "10Gib", "1e", "0x10"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(OperatorError, match="is no size that Kubernetes knows"):
-        quota.quantity_bytes(text)
+    with pytest.raises(OperatorError, match=r"the volume web: .* is no size, such as 10Gi"):
+        quota.quantity_bytes(text, "the volume web")
 
 
 def volume(path: str, server: str = "10.0.0.100", storage: str = "20Mi") -> dict[str, Any]:
