@@ -27,16 +27,23 @@ OUTAGE_AT_MOST_MS = 5000
 
 def lab(*words: str) -> tuple[dict[str, Any], str]:
     """One `twofold lab` command with --json: its object, and the account it told."""
-    done = subprocess.run(
-        [sys.executable, "-m", "twofold", "lab", *words, "--json"],
-        capture_output=True,
+    command = [sys.executable, "-m", "twofold", "lab", *words, "--json"]
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=280,
-        check=False,
         env=hosts.python_environment(),
     )
-    assert done.returncode == 0, done.stderr + done.stdout
-    return json.loads(done.stdout), done.stderr
+    try:
+        said, told = run.communicate(timeout=250)
+    except BaseException:
+        # Ended by force it could not take its lab down.
+        run.terminate()
+        run.communicate(timeout=40)
+        raise
+    assert run.returncode == 0, told + said
+    return json.loads(said), told
 
 
 def nothing_left(name: str) -> None:
