@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 import tomllib
 import typing
@@ -306,6 +307,16 @@ def _real_path(loc: tuple[str | int, ...], places: Mapping[Any, Any]) -> tuple[s
     return loc
 
 
+# How a person writes what the schema wants: the words of the checker are Python's.
+_AS_IN_THE_FILE: Mapping[str, str] = {
+    "tuple_type": 'a list, such as ["one", "two"]',
+    "dict_type": 'a table, such as { name = "value" }',
+    "bool_type": "true or false, without quotes",
+    "int_type": "a whole number, without quotes",
+    "string_type": "text, in quotes",
+}
+
+
 def _problem(model: type[BaseModel], path: tuple[str | int, ...], error: Any) -> Problem:
     key = next((str(p) for p in reversed(path) if isinstance(p, str)), "")
     kind, context = error["type"], error.get("ctx", {})
@@ -323,6 +334,9 @@ def _problem(model: type[BaseModel], path: tuple[str | int, ...], error: Any) ->
     if kind == "literal_error":
         given = error["input"]
         return Problem(path, f"{key} cannot be {given!r}", f"Possible are {context['expected']}.")
+    if kind in _AS_IN_THE_FILE:
+        given = json.dumps(error["input"], default=str)
+        return Problem(path, f"{key} is {given}", f"It must be {_AS_IN_THE_FILE[kind]}.")
     message = error["msg"].replace("Input should", "must").replace("String should", "must")
     return Problem(path, f"{key}: {message}, but it is {error['input']!r}")
 

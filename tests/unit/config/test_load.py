@@ -120,7 +120,16 @@ def test_a_described_variable_needs_a_value_or_a_default() -> None:
         (("start_timeout", 'systemd = "x"\nstart_timeout'), "has command and systemd"),
         (('kind = "tcp"', 'kind = "process"'), "of kind process needs the key service"),
         (('name = "app"\nkind', 'name = "Ap p"\nkind'), "is not a name"),
-        (("failover = true", 'failover = "yes"'), "line 3, column 1: failover: must be a valid b"),
+        (
+            ("failover = true", 'failover = "yes"'),
+            'line 3, column 1: failover is "yes". It must be true or false, without quotes.',
+        ),
+        (
+            ("= 9100", '= 9100\nexclude = "*.tmp"'),
+            'exclude is "*.tmp". It must be a list, such as ["one", "two"].',
+        ),
+        (("= 9100", '= "9100"'), 'port is "9100". It must be a whole number, without quotes.'),
+        (("failover = true", "description = 5"), "description is 5. It must be text, in quotes."),
         (("failover = true", "max_loops = -1"), "max_loops: must be greater than or equal to 0"),
     ],
 )
