@@ -92,6 +92,23 @@ def test_a_name_that_is_not_known_when_the_known_one_is_in_doubt(pair: Pair) -> 
     same(pair)
 
 
+def test_a_name_that_another_file_had_and_one_with_other_names_has_over_there(pair: Pair) -> None:
+    """A power cut of both: the link is on the second's disk and not on the primary's. What stands
+    at the name over there must not be taken for the file that was there before."""
+    root = begin(pair)
+    (root / "one" / "alone").rename(root / "busy" / "moved")
+    os.link(root / "one" / "first", root / "one" / "alone")
+    pair.a.kill()
+    pair.b.kill()
+    (root / "one" / "alone").unlink()
+    pair.a.start()
+    pair.b.start()
+    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=False)
+    pair.b.command("become_secondary", epoch=pair.epoch)
+    pair.in_sync(pair.a)
+    same(pair)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_directory_with_such_files_gets_another_name(pair: Pair) -> None:

@@ -49,7 +49,8 @@ impl Applier {
     }
 
     /// Takes what stands at the name for this file, if it can be. Its contents are compared, so a
-    /// mistake costs only that.
+    /// mistake costs only that; but what has other names would be taken by those, too, and may be
+    /// another file there.
     fn recognise(
         &mut self, directory: &OwnedFd, name: &[u8], id: FileId, kind: FileKind,
     ) -> io::Result<()> {
@@ -61,8 +62,10 @@ impl Applier {
             Err(error) => return Err(error.into()),
         };
         let handle = sys::handle_of(fd.as_fd())?;
-        let same_kind = kind_of(calls::fstat(&fd)?.st_mode) == kind;
-        if same_kind && !self.known.contains_key(&id) && self.number_of(&handle).is_none() {
+        let stat = calls::fstat(&fd)?;
+        let alone = stat.st_nlink == 1 || kind == FileKind::Directory;
+        let can_be = alone && kind_of(stat.st_mode) == kind;
+        if can_be && !self.known.contains_key(&id) && self.number_of(&handle).is_none() {
             self.learn(id, handle);
         }
         Ok(())
