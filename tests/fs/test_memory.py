@@ -1,12 +1,10 @@
-"""The engines' memory: bounded by what is in use, not by what exists; measured for each file.
-
-Resident memory is compared before and after, so the figure is the slope; the base is a few MiB.
-"""
+"""The engines' memory: what a resync of many files takes, and a walk through all of them."""
 
 from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -58,28 +56,30 @@ def measure(pair: Pair, files: int) -> dict[str, float]:
             most[side] = max(most[side], resident_bytes(engine))
         return bool(pair.a.status()["peer_up_to_date"])
 
+    begun_s = time.monotonic()
     pair.a.wait_until(ended, 60 + files / 500)
-    after = resident_bytes(pair.a)
+    resync_s = time.monotonic() - begun_s
     assert walk(pair.a.tree) == files
     walked = resident_bytes(pair.a)
     return {
         "base_mib": max(base) / MIB,
         "most_primary_mib": most[0] / MIB,
         "most_secondary_mib": most[1] / MIB,
-        "resync_primary": (most[0] - base[0]) / files,
-        "resync_secondary": (most[1] - base[1]) / files,
-        "after_resync_primary_mib": after / MIB,
         "walked_primary_mib": walked / MIB,
+        "resync_s": resync_s,
     }
 
 
 @pytest.mark.parametrize("pair", [{"peer_timeout_ms": 60_000}], indirect=True)
 @pytest.mark.timeout(180)
-def test_memory_for_each_file_is_bounded(pair: Pair) -> None:
-    found = measure(pair, 50_000)
+def test_memory_of_a_hundred_thousand_files(pair: Pair) -> None:
+    """What is bounded whatever there is (about 45 MiB) is most of it; of a kilobyte for each file
+    that was kept awake it would be 100 MiB more."""
+    found = measure(pair, 100_000)
     print(found)
-    assert found["resync_primary"] < 2000, found
-    assert found["resync_secondary"] < 200, found
+    assert found["most_primary_mib"] < 60, found
+    assert found["most_secondary_mib"] < 40, found
+    assert found["walked_primary_mib"] < 60, found
 
 
 @pytest.mark.long
@@ -88,6 +88,6 @@ def test_memory_for_each_file_is_bounded(pair: Pair) -> None:
 def test_a_million_files(pair: Pair) -> None:
     found = measure(pair, 1_000_000)
     print(found)
-    assert found["most_secondary_mib"] < 150, found
-    # A resync keeps every file of the primary in its table: still far from what it should be.
-    assert found["most_primary_mib"] < 1500, found
+    assert found["most_secondary_mib"] < 100, found
+    assert found["most_primary_mib"] < 100, found
+    assert found["walked_primary_mib"] < 100, found

@@ -11,6 +11,7 @@ pub mod generation;
 pub mod kept;
 pub mod message;
 pub mod pace;
+pub mod packed;
 pub mod pieces;
 pub mod remembered;
 pub mod rescue;

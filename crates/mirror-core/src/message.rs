@@ -29,6 +29,21 @@ pub enum FileKind {
     Socket = 7,
 }
 
+impl FileKind {
+    pub fn from_number(number: u8) -> Option<FileKind> {
+        Some(match number {
+            1 => FileKind::Regular,
+            2 => FileKind::Directory,
+            3 => FileKind::Symlink,
+            4 => FileKind::CharDevice,
+            5 => FileKind::BlockDevice,
+            6 => FileKind::Fifo,
+            7 => FileKind::Socket,
+            _ => return None,
+        })
+    }
+}
+
 /// On whose behalf a file is made: owner, group and mode mask, exactly as the caller's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Creator {

@@ -5,7 +5,7 @@
 //! unbound. Modification times are those of the primary: where an operation carries one, it is
 //! remembered and set when the stream is quiet, or before anyone else relies on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::beside::Beside;
 use crate::calls;
 use crate::engine::Engine;
 use crate::kept::Keeper;
+use crate::known::Known;
 use crate::rescue::Rescue;
 use crate::rescue_applier::allocated;
 use crate::sys::{self, Handle};
@@ -31,9 +32,7 @@ const TIMES_MAX: usize = 4096;
 
 pub struct Applier {
     pub(crate) trees: Vec<Arc<Tree>>,
-    /// Trees, because a table that doubles would need twice the memory at a million files.
-    pub(crate) known: BTreeMap<FileId, Handle>,
-    pub(crate) numbers: BTreeMap<u64, FileId>,
+    pub(crate) known: Known,
     pub(crate) orphans: HashMap<FileId, OwnedFd>,
     open: HashMap<FileId, Arc<OwnedFd>>,
     times: HashMap<FileId, FileTime>,
@@ -68,8 +67,7 @@ impl Applier {
     pub fn new(engine: &Arc<Engine>) -> Result<Applier, String> {
         let trees = engine.trees.clone();
         let mut applier = Applier {
-            known: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            known: Known::default(),
             orphans: HashMap::new(),
             open: HashMap::new(),
             times: HashMap::new(),
@@ -97,32 +95,21 @@ impl Applier {
                 return;
             }
             // A number that is used again means the new file only.
-            self.drop_number(&old, id);
             self.open.remove(&id);
             self.times.remove(&id);
             self.orphans.remove(&id);
             self.resync.forget(id);
         }
-        self.numbers.insert(handle.short(), id);
     }
 
     /// The number of a file, by its handle.
     pub(crate) fn number_of(&self, handle: &Handle) -> Option<FileId> {
-        let id = self.numbers.get(&handle.short())?;
-        (self.known.get(id) == Some(handle)).then_some(*id)
-    }
-
-    fn drop_number(&mut self, handle: &Handle, id: FileId) {
-        if self.numbers.get(&handle.short()) == Some(&id) {
-            self.numbers.remove(&handle.short());
-        }
+        self.known.number_of(handle)
     }
 
     pub(crate) fn unlearn(&mut self, id: FileId) {
         self.set_time(id);
-        if let Some(handle) = self.known.remove(&id) {
-            self.drop_number(&handle, id);
-        }
+        self.known.remove(&id);
         self.open.remove(&id);
         self.orphans.remove(&id);
         self.resync.forget(id);
@@ -135,7 +122,7 @@ impl Applier {
             return fd.try_clone();
         }
         let handle = self.known.get(&id).ok_or_else(|| unknown(id))?;
-        sys::open_handle(tree.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW)
+        sys::open_handle(tree.root_fd(), &handle, libc::O_PATH | libc::O_NOFOLLOW)
     }
 
     /// A directory that names are looked up in.
@@ -153,7 +140,7 @@ impl Applier {
         }
         let tree = self.tree(id)?;
         let handle = self.known.get(&id).ok_or_else(|| unknown(id))?;
-        let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR | libc::O_NOATIME)?;
+        let fd = sys::open_handle(tree.root_fd(), &handle, libc::O_RDWR | libc::O_NOATIME)?;
         if self.open.len() >= OPEN_MAX {
             self.open.clear();
         }
@@ -280,7 +267,7 @@ impl Applier {
             Err(_) => {
                 let tree = self.tree(id)?;
                 let handle = self.known.get(&id).ok_or_else(|| unknown(id))?;
-                Opened::Own(sys::open_handle(tree.root_fd(), handle, libc::O_RDONLY)?)
+                Opened::Own(sys::open_handle(tree.root_fd(), &handle, libc::O_RDONLY)?)
             }
         };
         let whole = id.is_root() && self.resync.running;

@@ -144,11 +144,11 @@ impl Applier {
         let Some(id) = self.number_at(directory, name)? else { return Ok(()) };
         let tree = self.tree(id)?;
         let Some(handle) = self.known.get(&id) else { return Ok(()) };
-        let path = sys::open_handle(tree.root_fd(), handle, libc::O_PATH | libc::O_NOFOLLOW)?;
+        let path = sys::open_handle(tree.root_fd(), &handle, libc::O_PATH | libc::O_NOFOLLOW)?;
         let stat = calls::fstat(&path)?;
         match crate::tree::kind_of(stat.st_mode) {
             FileKind::Regular if stat.st_nlink == 1 => {
-                let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
+                let fd = sys::open_handle(tree.root_fd(), &handle, libc::O_RDWR)?;
                 self.orphans.insert(id, fd);
             }
             FileKind::Directory => self.unlearn(id),
@@ -172,7 +172,7 @@ impl Applier {
             self.unlearn(id);
         } else if let Some(handle) = self.known.get(&id) {
             let tree = self.tree(id)?;
-            let fd = sys::open_handle(tree.root_fd(), handle, libc::O_RDWR)?;
+            let fd = sys::open_handle(tree.root_fd(), &handle, libc::O_RDWR)?;
             self.orphans.insert(id, fd);
         }
         Ok(())

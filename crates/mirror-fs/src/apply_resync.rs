@@ -152,7 +152,7 @@ impl Applier {
             self.unlearn(entry.id);
         }
         let standing = self.number_of_similar(directory, entry)?;
-        let handle = self.known.get(&entry.id).copied();
+        let handle = self.known.get(&entry.id);
         match (standing, handle) {
             // The very file that the number means already.
             (Similar::Known(number), Some(_)) if number == entry.id => Ok(()),

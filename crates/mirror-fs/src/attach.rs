@@ -124,7 +124,7 @@ pub fn attach(
         (mode.full, mode.partial) = (in_sync, false);
         engine.dirty.begin_noting();
         for tree in &engine.trees {
-            tree.set_keep_all(!in_sync);
+            tree.begin_session(session, !in_sync);
         }
         if !in_sync {
             engine.asked.begins(session);

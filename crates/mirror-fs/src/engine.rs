@@ -226,9 +226,9 @@ impl Engine {
     }
 
     /// While a resync runs: this file got a name the secondary knows, its contents are to follow.
-    pub(crate) fn resync_later(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) {
+    pub(crate) fn resync_later(&self, inode: &Inode) {
         if let Some(source) = &*self.source.lock() {
-            source.add(tree.clone(), inode.clone());
+            source.add(inode.id, inode.kind);
         }
     }
 

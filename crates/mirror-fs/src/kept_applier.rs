@@ -97,7 +97,7 @@ impl Applier {
     /// This object was made here and now: there is nothing of it to keep.
     pub(crate) fn keep_made(&mut self, id: FileId) {
         if let (Some(keeper), Some(handle)) = (&mut self.kept, self.known.get(&id)) {
-            keeper.made(id.tree(), handle);
+            keeper.made(id.tree(), &handle);
         }
     }
 }

@@ -23,7 +23,8 @@ impl Engine {
         self.incarnation.fetch_add(1, Ordering::Relaxed);
         let Some(notifiers) = self.notifiers.get() else { return };
         for (tree, notifier) in self.trees.iter().zip(notifiers) {
-            for inode in tree.known() {
+            for number in tree.numbers() {
+                let Ok(inode) = tree.inode(number) else { continue };
                 let _ = notifier.inval_inode(fuser::INodeNo(inode.number()), 0, 0);
                 for place in inode.places.lock().clone() {
                     let name =

@@ -42,7 +42,7 @@ impl Engine {
         self.links_move(mode, &[Some(inode)], stat.st_nlink > 1);
         inode.doubt_session.store(mode.session, Ordering::Release);
         inode.bound_session.store(mode.session, Ordering::Release);
-        self.resync_later(tree, inode);
+        self.resync_later(inode);
         Ok(())
     }
 

@@ -19,8 +19,6 @@ use mirror_core::wire::MAX_HOLE_BYTES;
 
 use crate::tree::{Inode, Tree};
 
-pub type File = (Arc<Tree>, Arc<Inode>);
-
 pub const ZONE_BYTES: u64 = 1 << 20;
 /// A hole is asked about in one question up to this length.
 pub const HOLE_BYTES: u64 = MAX_HOLE_BYTES as u64;
@@ -94,7 +92,10 @@ pub enum Work {
     Ask(Arc<Compared>, u64, u32),
     /// Then `compared`.
     Compare(Arc<Compared>, Zone, Answered),
-    Begin(File),
+    /// A directory, whose number may mean another file by now.
+    List(FileId),
+    /// As `List`, of anything else.
+    Begin(FileId),
     /// Nothing is left: the caller is the only one who has work, and ends the resync.
     End,
 }
@@ -108,8 +109,8 @@ pub enum Next {
 
 #[derive(Default)]
 pub struct Queue {
-    directories: Vec<File>,
-    files: Vec<File>,
+    directories: Vec<FileId>,
+    files: Vec<FileId>,
     answers: VecDeque<Answered>,
     active: HashMap<FileId, Active>,
     asking: VecDeque<FileId>,
@@ -119,12 +120,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub fn add_directory(&mut self, file: File) {
-        self.directories.push(file);
+    pub fn add_directory(&mut self, id: FileId) {
+        self.directories.push(id);
     }
 
-    pub fn add_file(&mut self, file: File) {
-        self.files.push(file);
+    pub fn add_file(&mut self, id: FileId) {
+        self.files.push(id);
     }
 
     pub fn add_answer(&mut self, answer: Answered) {
@@ -182,11 +183,18 @@ impl Queue {
             self.asking.pop_front();
         }
         let directories_first = self.files.len() < WAITING_FILES_MAX;
-        let next = match directories_first {
-            true => self.directories.pop().or_else(|| self.files.pop()),
-            false => self.files.pop().or_else(|| self.directories.pop()),
-        };
-        next.map(Work::Begin)
+        match directories_first {
+            true => self.list_next().or_else(|| self.begin_next()),
+            false => self.begin_next().or_else(|| self.list_next()),
+        }
+    }
+
+    fn list_next(&mut self) -> Option<Work> {
+        self.directories.pop().map(Work::List)
+    }
+
+    fn begin_next(&mut self) -> Option<Work> {
+        self.files.pop().map(Work::Begin)
     }
 
     /// None: it is about a file that was begun anew, or that is no longer active.

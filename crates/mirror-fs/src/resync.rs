@@ -117,8 +117,19 @@ impl Run<'_> {
     fn perform(&self, work: Work) -> Result<(), Over> {
         match work {
             Work::Ask(file, offset, length) => self.ask(&file, offset, length),
-            Work::Compare(file, zone, answer) => self.compare(&file, zone, &answer),
-            Work::Begin((tree, inode)) => self.begin(&tree, &inode),
+            Work::Compare(file, zone, answer) => {
+                let done = self.compare(&file, zone, &answer);
+                let (tree, inode) = (file.tree.clone(), file.inode.clone());
+                drop(file);
+                tree.rest(inode);
+                done
+            }
+            Work::List(id) => {
+                let listed = self.begin(id);
+                self.source.figures.unlisted.fetch_sub(1, Ordering::Relaxed);
+                listed
+            }
+            Work::Begin(id) => self.begin(id),
             Work::End => {
                 if self.end()? {
                     self.source.queue.lock().end();
@@ -128,13 +139,17 @@ impl Run<'_> {
         }
     }
 
-    fn begin(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> Result<(), Over> {
+    fn begin(&self, id: FileId) -> Result<(), Over> {
+        let Some(tree) = self.engine.trees.get(id.tree() as usize) else { return Ok(()) };
+        let Ok(inode) = tree.inode(id.inode()) else { return Ok(()) };
+        let done = self.begin_inode(tree, &inode);
+        tree.rest(inode);
+        done
+    }
+
+    fn begin_inode(&self, tree: &Arc<Tree>, inode: &Arc<Inode>) -> Result<(), Over> {
         let begun = match inode.kind {
-            FileKind::Directory => {
-                let listed = self.directory(tree, inode);
-                self.source.figures.unlisted.fetch_sub(1, Ordering::Relaxed);
-                listed
-            }
+            FileKind::Directory => self.directory(tree, inode),
             FileKind::Regular => self.begin_file(tree, inode),
             _ => self.attributes_only(tree, inode),
         };
@@ -180,7 +195,8 @@ impl Run<'_> {
             return Ok(Err(Over));
         }
         let mut mark = inode.order.lock();
-        if mark.progress(mode.session) != Progress::Untouched {
+        // Not bound: the number was told of another file, which is gone.
+        if mark.progress(mode.session) != Progress::Untouched || !inode.bound(mode.session) {
             return Ok(Ok(()));
         }
         let fd = tree.open_file(inode, libc::O_RDONLY | libc::O_NOATIME)?;
@@ -287,7 +303,7 @@ impl Run<'_> {
         let rebased = self.engine.dirty.rebase(since, base, &self.engine.outbox);
         rebased.map_err(|e| self.failed(&e.to_string()))?;
         for tree in &self.engine.trees {
-            tree.set_keep_all(false);
+            tree.end_resync();
         }
         // All while the mode is held: a session that follows begins with its own.
         let mut facts = self.engine.facts.lock();

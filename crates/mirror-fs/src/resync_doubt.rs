@@ -342,7 +342,7 @@ impl Plan<'_, '_> {
                 inode.doubt_session.store(mode.session, Ordering::Release);
                 let key = identity(&tree, &inode);
                 run.source.ranges.lock().insert(key, ranges);
-                told.look_at(&tree, &inode, bytes);
+                told.look_at(&inode, bytes);
                 Ok(())
             }
             _ if !ranges.is_empty() => Err(wrong("a file has become something else")),
@@ -374,18 +374,18 @@ impl Telling<'_, '_> {
             let first = inode.doubt_session.swap(self.mode.session, Ordering::AcqRel);
             inode.bound_session.store(self.mode.session, Ordering::Release);
             if first != self.mode.session {
-                self.look_at(tree, inode, stat.st_size as u64);
+                self.look_at(inode, stat.st_size as u64);
             }
         }
         Ok(())
     }
 
-    fn look_at(&self, tree: &Arc<Tree>, inode: &Arc<Inode>, bytes: u64) {
+    fn look_at(&self, inode: &Inode, bytes: u64) {
         let source = self.run.source;
         if inode.kind == FileKind::Regular {
             source.figures.bytes_found.fetch_add(bytes, Ordering::Relaxed);
         }
-        source.add(tree.clone(), inode.clone());
+        source.add(inode.id, inode.kind);
     }
 
     /// Attributes of something whose contents are none, or are equal.

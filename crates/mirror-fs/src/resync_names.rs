@@ -9,11 +9,12 @@ use std::sync::Arc;
 use mirror_core::message::{Entry, FileKind, Metadata, Operation};
 use mirror_core::units::FileId;
 
-use crate::apply_resync::names_of;
 use crate::below::{read_target, reopen_directory};
+use crate::calls;
 use crate::mode::Mode;
 use crate::progress::Progress;
 use crate::resync::{Over, Run};
+use crate::table::Listed;
 use crate::tree::{Inode, Tree};
 use crate::zone::metadata_of;
 
@@ -48,7 +49,8 @@ impl Run<'_> {
             return Ok(Err(Over));
         }
         let mut mark = inode.order.lock();
-        if mark.progress(mode.session) == Progress::Done {
+        // Not bound: the number was told of another file, which is gone.
+        if mark.progress(mode.session) == Progress::Done || !inode.bound(mode.session) {
             return Ok(Ok(()));
         }
         let path = tree.path_fd(inode)?;
@@ -57,8 +59,10 @@ impl Run<'_> {
         let mut listing_bytes = 0;
         let mut children = Vec::new();
         let local = tree.local_names(directory.as_fd())?;
-        for name in names_of(&directory)? {
-            if tree.hidden(inode.id, &name) || local.stands(directory.as_fd(), &name)? {
+        for found in calls::read_directory(reopen_directory(directory.as_fd())?)? {
+            let name = found?.file_name().to_bytes().to_vec();
+            let hidden = name == b"." || name == b".." || tree.hidden(inode.id, &name);
+            if hidden || local.stands(directory.as_fd(), &name)? {
                 continue;
             }
             let (child, stat) = match tree.find_at(directory.as_fd(), inode.id, &name) {
@@ -84,7 +88,8 @@ impl Run<'_> {
             let (id, kind, rdev) = (child.id, child.kind, stat.st_rdev);
             listing_bytes += name.len() + target.len() + std::mem::size_of::<Entry>();
             entries.push(Entry { name, id, kind, rdev, target });
-            children.push(child);
+            children.push(Listed { id, kind, identity: child.handle.short() });
+            tree.rest(child);
             if listing_bytes >= LISTING_BYTES {
                 listing_bytes = 0;
                 let entries = std::mem::take(&mut entries);
@@ -93,10 +98,7 @@ impl Run<'_> {
         }
         self.put(&Operation::Entries { id: inode.id, entries });
         self.put(&Operation::EntriesEnd { id: inode.id });
-        for child in &children {
-            child.doubt_session.store(mode.session, Ordering::Release);
-            child.bound_session.store(mode.session, Ordering::Release);
-        }
+        tree.bind_listed(&children, mode.session);
         let metadata = metadata_of(path.as_fd())?;
         self.put_metadata(inode.id, metadata);
         mark.set(mode.session, Progress::Done);
@@ -104,7 +106,7 @@ impl Run<'_> {
         drop(mode);
         // Last in, first out: a directory is finished before its neighbour is begun.
         for child in children {
-            self.source.add(tree.clone(), child);
+            self.source.add(child.id, child.kind);
         }
         self.source.file_done();
         Ok(Ok(()))
@@ -118,7 +120,7 @@ impl Run<'_> {
             return Ok(Err(Over));
         }
         let mut mark = inode.order.lock();
-        if mark.progress(mode.session) != Progress::Done {
+        if mark.progress(mode.session) != Progress::Done && inode.bound(mode.session) {
             let metadata = metadata_of(tree.path_fd(inode)?.as_fd())?;
             self.put_metadata(inode.id, metadata);
             mark.set(mode.session, Progress::Done);
@@ -130,13 +132,7 @@ impl Run<'_> {
     /// The resync knew every file; from here on only those in use are known.
     pub(crate) fn unbind_unused(&self, mode: &Mode) {
         for tree in &self.engine.trees {
-            let mut ids = Vec::new();
-            for inode in tree.known() {
-                if inode.unused() && inode.bound(mode.session) && !inode.id.is_root() {
-                    inode.bound_session.store(0, Ordering::Release);
-                    ids.push(inode.id);
-                }
-            }
+            let ids = tree.unbind_unused(mode.session);
             for part in ids.chunks(UNBOUND_MAX) {
                 self.put(&Operation::Unbind { ids: part.to_vec() });
             }

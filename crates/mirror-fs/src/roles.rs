@@ -338,7 +338,7 @@ impl Engine {
             source.cancel();
         }
         for tree in &self.trees {
-            tree.set_keep_all(false);
+            tree.end_resync();
         }
     }
 

@@ -120,7 +120,7 @@ impl Source {
         });
         for tree in trees.iter().rev().filter(|_| !source.only_doubt()) {
             if let Ok(root) = tree.inode(mirror_core::units::ROOT_INODE) {
-                source.add(tree.clone(), root);
+                source.add(root.id, root.kind);
             }
         }
         source
@@ -178,13 +178,14 @@ impl Source {
         self.is_cancelled() || self.queue.lock().is_ended()
     }
 
-    pub fn add(&self, tree: Arc<Tree>, inode: Arc<Inode>) {
+    /// A file to be begun, which the table has until the resync is over.
+    pub fn add(&self, id: FileId, kind: FileKind) {
         self.figures.files_found.fetch_add(1, Ordering::Relaxed);
-        if inode.kind == FileKind::Directory {
+        if kind == FileKind::Directory {
             self.figures.unlisted.fetch_add(1, Ordering::Relaxed);
-            self.queue.lock().add_directory((tree, inode));
+            self.queue.lock().add_directory(id);
         } else {
-            self.queue.lock().add_file((tree, inode));
+            self.queue.lock().add_file(id);
         }
         self.changed.notify_all();
     }

@@ -34,6 +34,31 @@ impl Handle {
         Handle { kind, length, bytes }
     }
 
+    /// None: longer than any file system's.
+    pub fn new(kind: i32, bytes: &[u8]) -> Option<Handle> {
+        let mut all = [0; HANDLE_BYTES];
+        all.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Handle { kind, length: bytes.len() as u8, bytes: all })
+    }
+
+    pub fn kind(&self) -> i32 {
+        self.kind
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length as usize]
+    }
+
+    /// In as few bytes as it needs, for tables.
+    pub fn pack(&self) -> Vec<u8> {
+        [&self.kind.to_le_bytes(), self.bytes()].concat()
+    }
+
+    pub fn unpack(bytes: &[u8]) -> Option<Handle> {
+        let (kind, bytes) = bytes.split_first_chunk()?;
+        Handle::new(i32::from_le_bytes(*kind), bytes)
+    }
+
     /// As text, for a record on disk.
     pub fn hexadecimal(&self) -> String {
         let mut text = format!("{:x}-", self.kind);

@@ -8,7 +8,6 @@
 //! locks `Tree::table`, `Tree::forgotten` and `Inode::places`, in this order, which are never held
 //! across a system call.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +27,7 @@ use crate::excluded::Excluded;
 use crate::forgotten::{Forgotten, FORGOTTEN_MAX};
 use crate::progress::Mark;
 use crate::sys::{self, Handle};
+use crate::table::Table;
 
 /// Kept at the top of each tree and hidden from the mount: what a resync moves out of the way.
 pub const ASIDE: &str = ".twofold-aside";
@@ -46,6 +46,8 @@ pub struct Inode {
     pub kind: FileKind,
     /// How often the kernel has looked it up and not forgotten it.
     pub lookups: AtomicU64,
+    /// It has done so since the file came into the table.
+    pub looked_up: AtomicBool,
     pub opens: AtomicU32,
     /// The session of the link in which the secondary knows this number.
     pub bound_session: AtomicU64,
@@ -85,10 +87,8 @@ pub struct Tree {
     pub excluded: Excluded,
     root: OwnedFd,
     device: u64,
-    table: Mutex<HashMap<u64, Arc<Inode>>>,
+    pub(crate) table: Mutex<Table>,
     pub(crate) forgotten: Mutex<Forgotten>,
-    /// While a resync runs, what it has done with a file must not be forgotten.
-    keep_all: AtomicBool,
 }
 
 pub fn kind_of(mode: u32) -> FileKind {
@@ -144,13 +144,12 @@ impl Tree {
             excluded: Excluded::new(exclusion),
             root,
             device: stat.st_dev,
-            table: Mutex::new(HashMap::new()),
+            table: Mutex::new(Table::new(index)),
             forgotten: Mutex::new(Forgotten::new(FORGOTTEN_MAX)),
-            keep_all: AtomicBool::new(false),
         };
-        let inode = tree.new_inode(FileId::root(index), handle, FileKind::Directory);
+        let inode = Inode::new(FileId::root(index), handle, FileKind::Directory);
         inode.lookups.store(1, Ordering::Relaxed);
-        tree.table.lock().insert(ROOT_INODE, inode);
+        tree.table.lock().insert(Arc::new(inode));
         Ok(tree)
     }
 
@@ -158,32 +157,10 @@ impl Tree {
         self.root.as_fd()
     }
 
-    fn new_inode(&self, id: FileId, handle: Handle, kind: FileKind) -> Arc<Inode> {
-        Arc::new(Inode {
-            id,
-            handle,
-            kind,
-            lookups: AtomicU64::new(0),
-            opens: AtomicU32::new(0),
-            bound_session: AtomicU64::new(0),
-            doubt_session: AtomicU64::new(0),
-            local: AtomicBool::new(false),
-            places: Mutex::new(Vec::new()),
-            held: Mutex::new(None),
-            time_untold: AtomicBool::new(false),
-            order: Mutex::new(Mark::default()),
-        })
-    }
-
     /// The file that the kernel knows by this number.
     pub fn inode(&self, number: u64) -> io::Result<Arc<Inode>> {
-        let known = self.table.lock().get(&number).cloned();
+        let known = self.table.lock().get(number);
         known.ok_or_else(|| io::Error::from_raw_os_error(libc::ESTALE))
-    }
-
-    /// Every file in the table now.
-    pub fn known(&self) -> Vec<Arc<Inode>> {
-        self.table.lock().values().cloned().collect()
     }
 
     /// A descriptor for path operations on this file.
@@ -252,16 +229,16 @@ impl Tree {
     /// The table's entry for an open file; a new one when the number now means another file.
     pub(crate) fn enter(&self, fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<Arc<Inode>> {
         let handle = sys::handle_of(fd)?;
-        let root = self.table.lock().get(&ROOT_INODE).cloned();
+        let root = self.table.lock().get(ROOT_INODE);
         if let Some(root) = root.filter(|root| root.handle == handle) {
             return Ok(root);
         }
         let number = number_of(stat);
         let mut table = loop {
-            let table = self.table.lock();
-            let old = match table.get(&number) {
-                Some(known) if known.handle == handle => return Ok(known.clone()),
-                Some(old) if old.bound_session.load(Ordering::Acquire) != 0 => old.clone(),
+            let mut table = self.table.lock();
+            let old = match table.get(number) {
+                Some(known) if known.handle == handle => return Ok(known),
+                Some(old) if old.bound_session.load(Ordering::Acquire) != 0 => old,
                 _ => break table,
             };
             drop(table);
@@ -271,27 +248,31 @@ impl Tree {
             old.bound_session.store(0, Ordering::Release);
         };
         let id = FileId::new(self.index, number);
-        let fresh = self.new_inode(id, handle, kind_of(stat.st_mode));
+        let fresh = Arc::new(Inode::new(id, handle, kind_of(stat.st_mode)));
         *fresh.places.lock() = self.forgotten.lock().places_of(number, &handle);
-        if let Some(old) = table.get(&number) {
+        if let Some(old) = table.get(number) {
             // The kernel will still forget the old file by this number: keep the count right.
             fresh.lookups.store(old.lookups.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        table.insert(number, fresh.clone());
+        table.insert(fresh.clone());
         Ok(fresh)
     }
 
     /// The kernel is being told of this file: one lookup more. Returns the entry that counts it.
     pub fn count_lookup(&self, inode: Arc<Inode>) -> Arc<Inode> {
         let mut table = self.table.lock();
-        let entry = table.entry(inode.number()).or_insert_with(|| inode.clone());
-        if entry.handle != inode.handle {
-            let before = entry.lookups.load(Ordering::Relaxed);
-            inode.lookups.fetch_add(before, Ordering::Relaxed);
-            *entry = inode;
-        }
+        let entry = match table.get(inode.number()) {
+            Some(known) if known.handle == inode.handle => known,
+            other => {
+                let before = other.map_or(0, |old| old.lookups.load(Ordering::Relaxed));
+                inode.lookups.fetch_add(before, Ordering::Relaxed);
+                table.insert(inode.clone());
+                inode
+            }
+        };
         entry.lookups.fetch_add(1, Ordering::Relaxed);
-        entry.clone()
+        entry.looked_up.store(true, Ordering::Relaxed);
+        entry
     }
 
     /// The kernel forgets `count` lookups; returns the file if nobody uses it any more.
@@ -299,46 +280,47 @@ impl Tree {
         if number == ROOT_INODE {
             return None;
         }
-        let table = self.table.lock();
-        let inode = table.get(&number)?;
+        let mut table = self.table.lock();
+        let inode = table.get(number)?;
         let before = inode.lookups.load(Ordering::Relaxed);
         inode.lookups.store(before.saturating_sub(count), Ordering::Relaxed);
         if inode.unused() {
             inode.held.lock().take();
         }
-        let unused = inode.unused() && !self.keep_all.load(Ordering::Relaxed);
-        unused.then(|| inode.clone())
+        let unused = inode.unused() && !table.keep_all;
+        unused.then_some(inode)
     }
 
     /// Takes an unused file out of the table, unless it came into use again.
     pub fn drop_unused(&self, inode: &Arc<Inode>) {
         let mut table = self.table.lock();
-        let same = table.get(&inode.number()).is_some_and(|known| Arc::ptr_eq(known, inode));
-        if same && inode.unused() && !self.keep_all.load(Ordering::Relaxed) {
+        if table.is(inode) && inode.unused() && !table.keep_all {
             // In this order: who finds it no longer in the table finds it there.
             self.forgotten.lock().remember(inode);
-            table.remove(&inode.number());
-        }
-    }
-
-    /// While true, entries survive being forgotten (a resync remembers by them what is done).
-    pub fn set_keep_all(&self, keep: bool) {
-        self.keep_all.store(keep, Ordering::Relaxed);
-        if !keep {
-            let mut table = self.table.lock();
-            let mut forgotten = self.forgotten.lock();
-            table.retain(|number, inode| {
-                let keep = *number == ROOT_INODE || !inode.unused();
-                if !keep {
-                    forgotten.remember(inode);
-                }
-                keep
-            });
+            table.remove(inode);
         }
     }
 }
 
 impl Inode {
+    pub fn new(id: FileId, handle: Handle, kind: FileKind) -> Inode {
+        Inode {
+            id,
+            handle,
+            kind,
+            lookups: AtomicU64::new(0),
+            looked_up: AtomicBool::new(false),
+            opens: AtomicU32::new(0),
+            bound_session: AtomicU64::new(0),
+            doubt_session: AtomicU64::new(0),
+            local: AtomicBool::new(false),
+            places: Mutex::new(Vec::new()),
+            held: Mutex::new(None),
+            time_untold: AtomicBool::new(false),
+            order: Mutex::new(Mark::default()),
+        }
+    }
+
     pub fn number(&self) -> u64 {
         self.id.inode()
     }

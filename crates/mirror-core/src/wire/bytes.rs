@@ -223,16 +223,9 @@ impl<'a> Reader<'a> {
     }
 
     pub fn kind(&mut self, field: &str) -> Result<FileKind, WireError> {
-        Ok(match self.u8(field)? {
-            1 => FileKind::Regular,
-            2 => FileKind::Directory,
-            3 => FileKind::Symlink,
-            4 => FileKind::CharDevice,
-            5 => FileKind::BlockDevice,
-            6 => FileKind::Fifo,
-            7 => FileKind::Socket,
-            other => return Err(self.error(field, &format!("{other} is no kind of file"))),
-        })
+        let number = self.u8(field)?;
+        let error = || self.error(field, &format!("{number} is no kind of file"));
+        FileKind::from_number(number).ok_or_else(error)
     }
 
     pub fn time(&mut self, field: &str) -> Result<FileTime, WireError> {
