@@ -71,7 +71,7 @@ def measure(pair: Pair, files: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("pair", [{"peer_timeout_ms": 60_000}], indirect=True)
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_memory_of_a_hundred_thousand_files(pair: Pair) -> None:
     """What is bounded whatever there is (about 45 MiB) is most of it; of a kilobyte for each file
     that was kept awake it would be 100 MiB more."""

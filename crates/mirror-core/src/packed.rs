@@ -148,7 +148,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in prop::collection::vec((0_u64..40, prop::option::of(0_usize..9000)), 0..400)) {
+        fn it_is_a_map(
+            steps in prop::collection::vec((0_u64..40, prop::option::of(0_usize..9000)), 0..400),
+        ) {
             let (mut packed, mut map) = (Packed::default(), BTreeMap::new());
             for (key, length) in steps {
                 match length {

@@ -29,6 +29,9 @@ use crate::zone::metadata_of;
 /// More would only wait for each other at the stream.
 const THREADS: std::ops::RangeInclusive<usize> = 2..=4;
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+/// So many operations may be in the stream and not yet answered.
+const UNANSWERED_MAX: usize = 4096;
+const ANSWERS_COME_WITHIN: Duration = Duration::from_millis(2);
 /// So much work is done again after a cut.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(1500);
 
@@ -89,6 +92,7 @@ impl Run<'_> {
     fn run(&self) -> Result<(), Over> {
         loop {
             self.source.give_way();
+            self.wait_for_answers();
             let asked_max = self.source.asked_max();
             let next = {
                 let mut queue = self.source.queue.lock();
@@ -111,6 +115,15 @@ impl Run<'_> {
                     done?;
                 }
             }
+        }
+    }
+
+    /// Names and attributes are small and many, and each is remembered until it is answered.
+    fn wait_for_answers(&self) {
+        let outbox = &self.engine.outbox;
+        while outbox.waiting() > UNANSWERED_MAX && !outbox.is_lost() && !self.source.is_cancelled()
+        {
+            std::thread::sleep(ANSWERS_COME_WITHIN);
         }
     }
 
