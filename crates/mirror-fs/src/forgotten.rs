@@ -10,7 +10,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
+
+use mirror_core::message::FileKind;
 
 use crate::calls;
 use crate::sys::{self, Handle};
@@ -46,6 +49,16 @@ impl Forgotten {
         }
         let file = Remembered { handle: inode.handle, places };
         self.keep(inode.number(), file);
+    }
+
+    /// As `remember`, of a file that a resync may have met alone: it meets all there are, and those
+    /// would push out what the kernel has known. Of them directories are kept, and files with
+    /// several names: by these others are told of.
+    pub fn remember_met(&mut self, inode: &Inode) {
+        let known = inode.looked_up.load(Ordering::Acquire);
+        if known || inode.kind == FileKind::Directory || inode.places.lock().len() > 1 {
+            self.remember(inode);
+        }
     }
 
     fn keep(&mut self, number: u64, file: Remembered) {
@@ -113,6 +126,8 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use mirror_core::units::FileId;
+
     use super::*;
 
     fn file() -> Remembered {
@@ -125,6 +140,24 @@ mod tests {
         for number in [10, 20, 30, 10, 40] {
             forgotten.keep(number, file());
         }
+        let known = |number| forgotten.get(number).is_some();
+        assert_eq!([10, 20, 30, 40].map(known), [true, false, true, true]);
+    }
+
+    #[test]
+    fn of_what_a_resync_met_only_what_may_be_asked_for_is_kept() {
+        let mut forgotten = Forgotten::new(10);
+        let met = |number, kind, names: &[&[u8]]| {
+            let inode = Inode::new(FileId::new(0, number), Handle::none(), kind);
+            names.iter().for_each(|name| inode.arrive(FileId::root(0), name));
+            inode
+        };
+        let looked_up = met(10, FileKind::Regular, &[b"a"]);
+        looked_up.looked_up.store(true, Ordering::Relaxed);
+        forgotten.remember_met(&looked_up);
+        forgotten.remember_met(&met(20, FileKind::Regular, &[b"b"]));
+        forgotten.remember_met(&met(30, FileKind::Regular, &[b"c", b"d"]));
+        forgotten.remember_met(&met(40, FileKind::Directory, &[b"e"]));
         let known = |number| forgotten.get(number).is_some();
         assert_eq!([10, 20, 30, 40].map(known), [true, false, true, true]);
     }

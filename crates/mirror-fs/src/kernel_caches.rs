@@ -32,6 +32,7 @@ impl Engine {
                     let parent = fuser::INodeNo(place.parent.inode());
                     let _ = notifier.inval_entry(parent, name);
                 }
+                tree.rest(inode);
             }
         }
     }

@@ -68,10 +68,14 @@ impl Table {
         self.rest.remove(inode.number());
         self.awake.insert(inode.number(), inode);
         if self.awake.len() >= self.sweep_at {
-            let (rest, session) = (&mut self.rest, self.session);
-            self.awake.retain(|_, inode| !put_to_rest(rest, inode, session, 1));
-            self.sweep_at = AWAKE_MAX.max(2 * self.awake.len());
+            self.sweep();
         }
+    }
+
+    fn sweep(&mut self) {
+        let (rest, session) = (&mut self.rest, self.session);
+        self.awake.retain(|_, inode| !put_to_rest(rest, inode, session, 1));
+        self.sweep_at = AWAKE_MAX.max(2 * self.awake.len());
     }
 
     /// Takes a file out, if it is this one.
@@ -117,7 +121,7 @@ impl Table {
         self.awake.retain(|number, inode| {
             let keep = *number == ROOT_INODE || !inode.unused();
             if !keep {
-                remember(inode, forgotten);
+                forgotten.remember_met(inode);
             }
             keep
         });
@@ -126,7 +130,7 @@ impl Table {
             let keep = lookups_of(bytes) > 0;
             if !keep {
                 if let Some(inode) = wake(tree, session, number, bytes) {
-                    remember(&inode, forgotten);
+                    forgotten.remember_met(&inode);
                 }
             }
             keep
@@ -175,16 +179,6 @@ impl Table {
             });
         }
         ids
-    }
-}
-
-/// A resync meets every file; what the kernel may ask for again, by a handle that a server of files
-/// gave away, is what it has known. Directories and files with several names are kept besides: by
-/// them the names of others are told. The rest would only push those out.
-fn remember(inode: &Inode, forgotten: &mut Forgotten) {
-    let known = inode.looked_up.load(Ordering::Acquire);
-    if known || inode.kind == FileKind::Directory || inode.places.lock().len() > 1 {
-        forgotten.remember(inode);
     }
 }
 
@@ -291,6 +285,37 @@ mod tests {
         let held = table.get(1000).unwrap();
         table.rest(held);
         assert_eq!(table.rest.len(), 1);
+    }
+
+    /// Two of one file would each count on by itself, and so would one that went to rest while
+    /// somebody still had it in hand.
+    #[test]
+    fn there_are_never_two_of_one_file() {
+        const ROUNDS: u64 = 5000;
+        let table = parking_lot::Mutex::new(Table::new(3));
+        (1000..1003).for_each(|number| table.lock().insert(file(number)));
+        std::thread::scope(|scope| {
+            for hand in 0..4_u64 {
+                let table = &table;
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let inode = table.lock().get(1000 + round % 3).unwrap();
+                        let order = inode.order.lock();
+                        let before = inode.lookups.load(Ordering::Relaxed);
+                        inode.lookups.store(before + 1, Ordering::Relaxed);
+                        drop(order);
+                        match (round + hand) % 4 {
+                            0 => drop(inode),
+                            1 => table.lock().sweep(),
+                            _ => table.lock().rest(inode),
+                        }
+                    }
+                });
+            }
+        });
+        let counted = (1000..1003).map(|number| table.lock().get(number).unwrap());
+        let counted: u64 = counted.map(|inode| inode.lookups.load(Ordering::Relaxed)).sum();
+        assert_eq!(counted, 4 * ROUNDS);
     }
 
     #[test]
