@@ -48,7 +48,6 @@ impl fuser::Filesystem for Mounted {
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match reading::look_up(&self.tree, parent.0, name.as_bytes()) {
             Ok((inode, stat)) => {
-                let inode = self.tree.count_lookup(inode);
                 let is_root = inode.id.is_root();
                 let generation = match is_root {
                     true => 0, // as the kernel has it

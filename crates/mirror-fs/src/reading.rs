@@ -37,8 +37,19 @@ pub fn with_buffer<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
 
 /// A name in a directory. The name `.` of any file asks for the file itself, by its number, and
 /// `..` for the directory above: so the kernel finds again what it has dropped, for who has kept a
-/// handle of it.
+/// handle of it. It counts as looked up.
 pub fn look_up(tree: &Tree, number: u64, name: &[u8]) -> io::Result<(Arc<Inode>, Stat)> {
+    let (found, stat) = find(tree, number, name)?;
+    let inode = tree.count_lookup(found.clone());
+    if inode.handle != found.handle {
+        // It was removed since, and its number used again.
+        let _ = tree.forget(inode.number(), 1);
+        return Err(io::Error::from_raw_os_error(libc::ESTALE));
+    }
+    Ok((inode, stat))
+}
+
+fn find(tree: &Tree, number: u64, name: &[u8]) -> io::Result<(Arc<Inode>, Stat)> {
     if name == b"." {
         let inode = tree.revive(number)?;
         let stat = tree.stat(&inode)?;

@@ -72,6 +72,21 @@ impl Table {
         }
     }
 
+    /// One lookup more of a file that was found. If the table has another one under its number, it
+    /// has met that one later: then what was found is gone, and must not come back in its place.
+    pub fn count_lookup(&mut self, found: Arc<Inode>) -> Arc<Inode> {
+        let inode = match self.get(found.number()) {
+            Some(inode) => inode,
+            None => {
+                self.insert(found.clone());
+                found
+            }
+        };
+        inode.lookups.fetch_add(1, Ordering::Relaxed);
+        inode.looked_up.store(true, Ordering::Relaxed);
+        inode
+    }
+
     fn sweep(&mut self) {
         let (rest, session) = (&mut self.rest, self.session);
         self.awake.retain(|_, inode| !put_to_rest(rest, inode, session, 1));
@@ -316,6 +331,18 @@ mod tests {
         let counted = (1000..1003).map(|number| table.lock().get(number).unwrap());
         let counted: u64 = counted.map(|inode| inode.lookups.load(Ordering::Relaxed)).sum();
         assert_eq!(counted, 4 * ROUNDS);
+    }
+
+    #[test]
+    fn what_is_gone_does_not_come_back_in_place_of_what_has_its_number() {
+        let mut table = Table::new(3);
+        let (found, handle) = (file(500), Handle::new(1, b"its successor").unwrap());
+        table.insert(found.clone());
+        let lives = Inode::new(found.id, handle, FileKind::Directory);
+        table.insert(Arc::new(lives));
+        assert!(table.count_lookup(found).handle == handle);
+        let inode = table.get(500).unwrap();
+        assert!(inode.handle == handle && inode.lookups.load(Ordering::Relaxed) == 1);
     }
 
     #[test]

@@ -258,21 +258,10 @@ impl Tree {
         Ok(fresh)
     }
 
-    /// The kernel is being told of this file: one lookup more. Returns the entry that counts it.
+    /// The kernel is being told of this file: one lookup more. Returns the entry that counts it,
+    /// which is another file's where the number has come to mean that one since.
     pub fn count_lookup(&self, inode: Arc<Inode>) -> Arc<Inode> {
-        let mut table = self.table.lock();
-        let entry = match table.get(inode.number()) {
-            Some(known) if known.handle == inode.handle => known,
-            other => {
-                let before = other.map_or(0, |old| old.lookups.load(Ordering::Relaxed));
-                inode.lookups.fetch_add(before, Ordering::Relaxed);
-                table.insert(inode.clone());
-                inode
-            }
-        };
-        entry.lookups.fetch_add(1, Ordering::Relaxed);
-        entry.looked_up.store(true, Ordering::Relaxed);
-        entry
+        self.table.lock().count_lookup(inode)
     }
 
     /// The kernel forgets `count` lookups; returns the file if nobody uses it any more.
