@@ -2,9 +2,9 @@
 //! each. For what there may be a million of.
 //!
 //! The strings lie one after the other in one run of bytes, and an index says where each begins.
-//! What is removed or replaced leaves a gap; when half of the bytes are gaps, what is left moves
-//! together. The order of a walk is that of the last insertions: the same input gives the same
-//! table, whatever the hash.
+//! What is removed or replaced leaves a gap; when a quarter of the bytes are gaps, what is left
+//! moves together. The order of a walk is that of the last insertions: the same input gives the
+//! same table, whatever the hash.
 
 use hashbrown::HashTable;
 
@@ -89,7 +89,7 @@ impl Packed {
         let Ok(entry) = self.index.find_entry(hash(key), same) else { return false };
         let (at, _) = entry.remove();
         self.gaps += HEAD_BYTES + length_at(&self.bytes, at as usize);
-        if self.gaps > GAPS_MIN_BYTES && self.gaps > self.bytes.len() / 2 {
+        if self.gaps > GAPS_MIN_BYTES && self.gaps > self.bytes.len() / 4 {
             self.close_gaps(|_, _| true);
         }
         true
