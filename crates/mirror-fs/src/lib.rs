@@ -129,6 +129,7 @@ pub fn run(config_path: &Path) -> i32 {
 }
 
 fn serve(config_path: &Path) -> Result<i32, String> {
+    sys::bound_heaps();
     let config = config::load(config_path).map_err(|e| e.to_string())?;
     let run_dir = config.run_dir.clone();
     if let Some(plan) = &config.faults {
