@@ -268,6 +268,34 @@ def test_a_second_whose_disk_is_full_does_not_stop_the_primary(
         pair.close()
 
 
+@pytest.mark.timeout(120)
+def test_a_second_has_room_for_what_was_renamed_while_it_was_away(
+    home: Path, small_disk: Path
+) -> None:
+    """Where everything is compared a directory with a new name is copied anew: the old one, which
+    was moved out of the way, must not take the room for ever."""
+    pair = Pair(home, dirty_map=False)
+    try:
+        pair.b.tree = small_disk / "tree"
+        pair.b.tree.mkdir()
+        pair.b.config["trees"] = [{"path": str(pair.b.tree)}]
+        (pair.a.tree / "old").mkdir()
+        for number in range(20):
+            (pair.a.tree / "old" / str(number)).write_bytes(os.urandom(1 << 20))
+        pair.start()
+        pair.b.kill()
+        pair.a.wait_status(frozen=True)
+        pair.a.command("continue_alone", epoch=pair.next_epoch())
+        (pair.a.tree / "old").rename(pair.a.tree / "new")
+        pair.b.start()
+        pair.b.command("become_secondary", epoch=pair.epoch)
+        pair.in_sync(pair.a, 60)
+        assert "to make room" in pair.b.log()
+        same(pair)
+    finally:
+        pair.close()
+
+
 def write_until_frozen(engine: Engine) -> bool:
     def write() -> None:
         # The engine is taken down at the end of the test, maybe under this write.

@@ -30,6 +30,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 const DIAL_EVERY: Duration = Duration::from_millis(150);
 const FAILED_WAIT: Duration = Duration::from_secs(3);
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_millis(400);
+/// This copy could not follow for want of room.
+pub(crate) const DISK_FULL: &str = "disk_full";
 /// Operations that one report may serve for while a large write goes on.
 const RUN_MAX: u64 = 16;
 
@@ -207,6 +209,9 @@ impl Follower {
             applier.settle_times();
         }
         conn.close();
+        if let Some(applier) = applier {
+            engine.make_room(applier);
+        }
         *self.conn.lock() = None;
         engine.facts.lock().link_up = false;
         engine.touch();
@@ -376,7 +381,7 @@ pub(crate) fn fail(engine: &Engine, conn: &Conn, sequence: u64, error: &io::Erro
     engine.standing.lock().trusted = false;
     let _ = engine.doubt_everything("this copy could not follow");
     let recorded = engine.record(|g| g.sync_target = true);
-    let what = if errno == libc::ENOSPC { "disk_full" } else { "io_error" };
+    let what = if errno == libc::ENOSPC { DISK_FULL } else { "io_error" };
     engine.note_failed(what, &format!("this copy could not follow: {text}"));
     let _ = report(conn, &Report::Failed { sequence, errno, text: text.clone() });
     match recorded {

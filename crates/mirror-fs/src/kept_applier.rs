@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::apply::Applier;
 use crate::calls;
 use crate::engine::Engine;
+use crate::follower::DISK_FULL;
 use crate::kept::{read, same_attributes, Keeper};
 use crate::kept_restore;
 use crate::tree::{kind_of, size_of};
@@ -139,6 +140,18 @@ impl Engine {
         if let Err(error) = kept_restore::clear(&self.trees) {
             // It is hidden and belongs to an older generation: nobody takes it for anything.
             tracing::warn!("what was kept cannot be removed: {error}");
+        }
+    }
+
+    /// A resync into this node has ended because its disk has no room. What it moved out of the way
+    /// goes, or no other would come further: the next one brings nothing of it back. But for what
+    /// only this node had and is being saved, which is taken from there at the end.
+    pub(crate) fn make_room(&self, applier: &Applier) {
+        let of_disk = |(what, _): &(&str, String)| *what == DISK_FULL;
+        let is_full = self.facts.lock().failed.as_ref().is_some_and(of_disk);
+        if is_full && applier.resync.running && applier.rescue.is_none() {
+            tracing::info!("what the resync moved out of the way is removed, to make room");
+            self.forget_kept();
         }
     }
 
