@@ -16,22 +16,29 @@ use rustix::io::Result;
 use rustix::path::Arg;
 
 use crate::effect::{self, at, Effect};
+use crate::patience::patiently;
 
 pub fn open(path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     at(Effect::OpenRoot)?;
     rfs::open(path, flags, mode)
 }
 
-pub fn openat(directory: impl AsFd, name: impl Arg, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
-    at(Effect::OpenName)?;
-    rfs::openat(directory, name, flags, mode)
+pub fn openat(
+    directory: impl AsFd, name: impl Arg + Copy, flags: OFlags, mode: Mode,
+) -> Result<OwnedFd> {
+    patiently(|| {
+        at(Effect::OpenName)?;
+        rfs::openat(&directory, name, flags, mode)
+    })
 }
 
 pub fn openat2(
     directory: impl AsFd, name: &str, flags: OFlags, mode: Mode, resolve: rfs::ResolveFlags,
 ) -> Result<OwnedFd> {
-    at(Effect::OpenName)?;
-    rfs::openat2(directory, name, flags, mode, resolve)
+    patiently(|| {
+        at(Effect::OpenName)?;
+        rfs::openat2(&directory, name, flags, mode, resolve)
+    })
 }
 
 pub fn fstat(fd: impl AsFd) -> Result<rfs::Stat> {
@@ -40,8 +47,10 @@ pub fn fstat(fd: impl AsFd) -> Result<rfs::Stat> {
 }
 
 pub fn statat(directory: impl AsFd, name: &OsStr, flags: AtFlags) -> Result<rfs::Stat> {
-    at(Effect::Stat)?;
-    rfs::statat(directory, name, flags)
+    patiently(|| {
+        at(Effect::Stat)?;
+        rfs::statat(&directory, name, flags)
+    })
 }
 
 pub fn fstatfs(fd: impl AsFd) -> Result<rfs::StatFs> {
@@ -65,31 +74,41 @@ pub fn read_directory(fd: OwnedFd) -> Result<rfs::Dir> {
     rfs::Dir::new(fd)
 }
 
-pub fn readlinkat(path: impl AsFd, name: impl Arg) -> Result<Vec<u8>> {
-    at(Effect::ReadTarget)?;
-    Ok(rfs::readlinkat(path, name, Vec::new())?.into_bytes())
+pub fn readlinkat(path: impl AsFd, name: impl Arg + Copy) -> Result<Vec<u8>> {
+    patiently(|| {
+        at(Effect::ReadTarget)?;
+        Ok(rfs::readlinkat(&path, name, Vec::new())?.into_bytes())
+    })
 }
 
 pub fn pread(fd: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
-    let part = effect::part(Effect::Read, buffer.len())?;
-    rustix::io::pread(fd, &mut buffer[..part], offset)
+    patiently(|| {
+        let part = effect::part(Effect::Read, buffer.len())?;
+        rustix::io::pread(&fd, &mut buffer[..part], offset)
+    })
 }
 
 pub fn pwrite(fd: impl AsFd, data: &[u8], offset: u64) -> Result<usize> {
-    let part = effect::part(Effect::Write, data.len())?;
-    let written = rustix::io::pwrite(fd, &data[..part], offset);
-    effect::done(data.len(), part);
-    written
+    patiently(|| {
+        let part = effect::part(Effect::Write, data.len())?;
+        let written = rustix::io::pwrite(&fd, &data[..part], offset);
+        effect::done(data.len(), part);
+        written
+    })
 }
 
 pub fn ftruncate(fd: impl AsFd, size: u64) -> Result<()> {
-    at(Effect::Truncate)?;
-    rfs::ftruncate(fd, size)
+    patiently(|| {
+        at(Effect::Truncate)?;
+        rfs::ftruncate(&fd, size)
+    })
 }
 
 pub fn fallocate(fd: impl AsFd, mode: rfs::FallocateFlags, offset: u64, length: u64) -> Result<()> {
-    at(Effect::Allocate)?;
-    rfs::fallocate(fd, mode, offset, length)
+    patiently(|| {
+        at(Effect::Allocate)?;
+        rfs::fallocate(&fd, mode, offset, length)
+    })
 }
 
 /// Makes all contents of `to` those of `from`, in shared blocks.
@@ -101,44 +120,58 @@ pub fn clone_contents(to: impl AsFd, from: impl AsFd) -> Result<()> {
 pub fn mknodat(
     directory: impl AsFd, name: &OsStr, kind: rfs::FileType, mode: Mode, device: u64,
 ) -> Result<()> {
-    at(Effect::Make)?;
-    rfs::mknodat(directory, name, kind, mode, device)
+    patiently(|| {
+        at(Effect::Make)?;
+        rfs::mknodat(&directory, name, kind, mode, device)
+    })
 }
 
-pub fn mkdirat(directory: impl AsFd, name: impl Arg, mode: Mode) -> Result<()> {
-    at(Effect::Make)?;
-    rfs::mkdirat(directory, name, mode)
+pub fn mkdirat(directory: impl AsFd, name: impl Arg + Copy, mode: Mode) -> Result<()> {
+    patiently(|| {
+        at(Effect::Make)?;
+        rfs::mkdirat(&directory, name, mode)
+    })
 }
 
 pub fn symlinkat(target: &OsStr, directory: impl AsFd, name: &OsStr) -> Result<()> {
-    at(Effect::Make)?;
-    rfs::symlinkat(target, directory, name)
+    patiently(|| {
+        at(Effect::Make)?;
+        rfs::symlinkat(target, &directory, name)
+    })
 }
 
 pub fn linkat(
     file: impl AsFd, name: &str, directory: impl AsFd, new_name: &OsStr, flags: AtFlags,
 ) -> Result<()> {
-    at(Effect::Link)?;
-    rfs::linkat(file, name, directory, new_name, flags)
+    patiently(|| {
+        at(Effect::Link)?;
+        rfs::linkat(&file, name, &directory, new_name, flags)
+    })
 }
 
-pub fn unlinkat(directory: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<()> {
-    at(Effect::Unlink)?;
-    rfs::unlinkat(directory, name, flags)
+pub fn unlinkat(directory: impl AsFd, name: impl Arg + Copy, flags: AtFlags) -> Result<()> {
+    patiently(|| {
+        at(Effect::Unlink)?;
+        rfs::unlinkat(&directory, name, flags)
+    })
 }
 
 pub fn renameat_with(
     from: impl AsFd, name: &OsStr, to: impl AsFd, new_name: &OsStr, flags: rfs::RenameFlags,
 ) -> Result<()> {
-    at(Effect::Rename)?;
-    rfs::renameat_with(from, name, to, new_name, flags)
+    patiently(|| {
+        at(Effect::Rename)?;
+        rfs::renameat_with(&from, name, &to, new_name, flags)
+    })
 }
 
 pub fn chownat(
     path: impl AsFd, name: &str, uid: Option<rfs::Uid>, gid: Option<rfs::Gid>, flags: AtFlags,
 ) -> Result<()> {
-    at(Effect::SetOwner)?;
-    rfs::chownat(path, name, uid, gid, flags)
+    patiently(|| {
+        at(Effect::SetOwner)?;
+        rfs::chownat(&path, name, uid, gid, flags)
+    })
 }
 
 pub fn chmod(path: impl Arg, mode: Mode) -> Result<()> {
@@ -154,8 +187,10 @@ pub fn fchmod(fd: impl AsFd, mode: Mode) -> Result<()> {
 pub fn utimensat(
     path: impl AsFd, name: &str, times: &rfs::Timestamps, flags: AtFlags,
 ) -> Result<()> {
-    at(Effect::SetTimes)?;
-    rfs::utimensat(path, name, times, flags)
+    patiently(|| {
+        at(Effect::SetTimes)?;
+        rfs::utimensat(&path, name, times, flags)
+    })
 }
 
 /// Makes `to` share the blocks of `from`, where the file system can.
@@ -166,9 +201,11 @@ pub fn ficlone(to: impl AsFd, from: impl AsFd) -> Result<()> {
 
 /// Opens what a path descriptor stands for, to read it.
 pub fn open_to_read(path: impl AsFd) -> Result<OwnedFd> {
-    at(Effect::OpenHandle)?;
-    let flags = OFlags::RDONLY | OFlags::NOATIME | OFlags::CLOEXEC;
-    rfs::open(crate::sys::proc_path(path.as_fd()), flags, Mode::empty())
+    patiently(|| {
+        at(Effect::OpenHandle)?;
+        let flags = OFlags::RDONLY | OFlags::NOATIME | OFlags::CLOEXEC;
+        rfs::open(crate::sys::proc_path(path.as_fd()), flags, Mode::empty())
+    })
 }
 
 pub fn fsync(fd: impl AsFd) -> Result<()> {

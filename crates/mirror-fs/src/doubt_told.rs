@@ -92,8 +92,8 @@ fn path_of(tree: &Tree, directory: &Identity) -> io::Result<Option<Vec<u8>>> {
     let lost = || io::Error::other("the path of a directory cannot be found");
     let handle = Handle::from_identity(directory);
     let Some(fd) = opened(tree, &handle)? else { return Ok(None) };
-    let root = calls::readlinkat(rustix::fs::CWD, sys::proc_path(tree.root_fd()))?;
-    let path = calls::readlinkat(rustix::fs::CWD, sys::proc_path(fd.as_fd()))?;
+    let root = calls::readlinkat(rustix::fs::CWD, sys::proc_path(tree.root_fd()).as_c_str())?;
+    let path = calls::readlinkat(rustix::fs::CWD, sys::proc_path(fd.as_fd()).as_c_str())?;
     let below = path.strip_prefix(root.as_slice()).ok_or_else(lost)?;
     let below = below.strip_prefix(b"/").unwrap_or(below);
     match at(tree, below)? {

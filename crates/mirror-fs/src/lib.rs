@@ -63,6 +63,7 @@ mod names_halves;
 mod noting;
 mod other_names;
 pub mod outbox;
+mod patience;
 mod patterns;
 pub mod perform;
 pub mod primary;

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use mirror_core::doubt::Identity;
 
 use crate::effect::{at, Effect};
+use crate::patience::patiently;
 
 /// ext4 needs 8, xfs 12, btrfs 20. There is one of these for each file in use.
 const HANDLE_BYTES: usize = 24;
@@ -148,6 +149,12 @@ pub fn handle_of(fd: BorrowedFd<'_>) -> io::Result<Handle> {
 
 /// Opens the file of a handle; ESTALE when it no longer exists.
 pub fn open_handle(mount: BorrowedFd<'_>, handle: &Handle, flags: i32) -> io::Result<OwnedFd> {
+    Ok(patiently(|| open_handle_once(mount, handle, flags))?)
+}
+
+fn open_handle_once(
+    mount: BorrowedFd<'_>, handle: &Handle, flags: i32,
+) -> rustix::io::Result<OwnedFd> {
     at(Effect::OpenHandle)?;
     let mut raw = RawHandle {
         handle_bytes: u32::from(handle.length),
@@ -164,7 +171,8 @@ pub fn open_handle(mount: BorrowedFd<'_>, handle: &Handle, flags: i32) -> io::Re
         )
     };
     if fd < 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        return Err(rustix::io::Errno::from_raw_os_error(error));
     }
     // SAFETY: the kernel has just given us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
