@@ -268,6 +268,18 @@ def test_a_second_whose_disk_is_full_does_not_stop_the_primary(
         pair.close()
 
 
+@pytest.mark.parametrize("pair", [{"faults": []}], indirect=True)
+def test_a_second_that_is_told_to_stop_while_it_dials_does_not_begin_to_follow(pair: Pair) -> None:
+    """It would follow until the primary ends, and the stop would not be answered before."""
+    pair.start()
+    pair.b.stop()
+    pair.b.start()
+    pair.b.command("faults", plan=[{"effect": "dial", "what": {"slow": {"ms": 1000}}}])
+    pair.b.command("become_secondary", epoch=pair.epoch)
+    pair.b.wait_until(lambda: pair.b.command("faults")["faults"]["struck"] == [1])
+    pair.b.command("stop", timeout_s=10)
+
+
 @pytest.mark.timeout(120)
 def test_a_second_has_room_for_what_was_renamed_while_it_was_away(
     home: Path, small_disk: Path

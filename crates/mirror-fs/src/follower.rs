@@ -166,6 +166,11 @@ impl Follower {
         let handshake = Handshake::client(tls_config, name)?;
         let conn = Arc::new(Conn::begin(stream, handshake, HANDSHAKE_LIMIT)?);
         *self.conn.lock() = Some(conn.clone());
+        if self.stopping.load(Ordering::Acquire) {
+            // Told while there was no connection to close; nobody would end this one.
+            conn.close();
+            return Ok(Ended::Closed);
+        }
         let mut receiver = Receiver::new(conn.clone());
         let mut frame = Vec::new();
         tell_doubt(list, &conn)?;
