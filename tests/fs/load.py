@@ -48,7 +48,7 @@ class RandomLoad:
             + [self.append] * 4
             + [self.make_directory, self.rename, self.rename, self.unlink, self.link, self.symlink]
             + [self.truncate, self.attributes, self.xattr, self.punch, self.rename_directory]
-            + [self.hold, self.exchange, self.remove_directory]
+            + [self.hold, self.exchange, self.remove_directory, self.unnamed, self.name_held]
         )
         try:
             self.rng.choice(actions)()
@@ -120,8 +120,24 @@ class RandomLoad:
         """Write to a file that has lost its name, and keep it open for a while."""
         name = self.name()
         descriptor = os.open(name, os.O_RDWR)
-        self.held.append(descriptor)
+        self.keep(descriptor)
         name.unlink()
         os.pwrite(descriptor, self.rng.randbytes(500), self.rng.randrange(10_000))
+
+    def keep(self, descriptor: int) -> None:
+        self.held.append(descriptor)
         if len(self.held) > 5:
             os.close(self.held.pop(0))
+
+    def unnamed(self) -> None:
+        """A file without a name, which may get one later."""
+        descriptor = os.open(self.directory(), os.O_TMPFILE | os.O_RDWR, 0o644)
+        self.keep(descriptor)
+        os.pwrite(descriptor, self.rng.randbytes(20_000), self.rng.randrange(10_000))
+
+    def name_held(self) -> None:
+        """Refused (ENOENT) where it has lost its name; what is named is written to as well."""
+        if self.held:
+            descriptor = self.rng.choice(self.held)
+            os.link(f"/proc/self/fd/{descriptor}", self.name(), src_dir_fd=descriptor)
+            os.pwrite(descriptor, self.rng.randbytes(500), self.rng.randrange(40_000))

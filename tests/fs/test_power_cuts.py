@@ -41,6 +41,9 @@ class Ledger:
             while not stop.is_set():
                 self.next += 1
                 number = self.next
+                if number % 8 == 6:
+                    self.write_unnamed(root / "ledger", number)
+                    continue
                 with (root / "ledger" / str(number)).open("wb", buffering=0) as file:
                     file.write(b"%d\n" % number * 700)
                     self.written.add(number)
@@ -49,6 +52,21 @@ class Ledger:
                         self.synced.add(number)
         except OSError:
             return  # the node is gone
+
+    def write_unnamed(self, folder: Path, number: int) -> None:
+        """Synced first, and given its name then."""
+        file = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o644)
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.write(file, b"%d\n" % number * 700)
+            os.fsync(file)
+            os.link(f"/proc/self/fd/{file}", folder / str(number), src_dir_fd=directory)
+            self.written.add(number)
+            os.fsync(directory)
+            self.synced.add(number)
+        finally:
+            os.close(file)
+            os.close(directory)
 
     def present(self, root: Path) -> set[int]:
         found: set[int] = set()

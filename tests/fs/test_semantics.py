@@ -2,10 +2,7 @@
 
 Known differences, each with its reason, and each a test below where it can be one:
 
-- `O_TMPFILE` is refused with EOPNOTSUPP: fuser passes no such request on. Programs fall back to a
-  file with a name, as they do wherever it is missing.
 - Cloning a file (`FICLONE`) is refused with EOPNOTSUPP by the kernel's FUSE, also above xfs.
-- `statx` tells no time of birth: fuser passes no such request on.
 - `chown` of a file to nobody else (`-1, -1`) does nothing at all: the kernel's FUSE does not ask.
 - `fallocate` to collapse or insert a range is refused with EOPNOTSUPP, by the kernel's FUSE itself.
 - With `sync = "fsync"` SEEK_HOLE and SEEK_DATA find no holes: the kernel asks before it has brought
@@ -20,6 +17,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ import pytest
 from tests.fs.compared import same
 from tests.fs.conftest import on_xfs
 from tests.fs.engines import Pair
-from tests.fs.operations import contents, corners, naming, opening, permitting, special
+from tests.fs.operations import contents, corners, naming, opening, permitting, special, unnamed
 from tests.fs.operations.kernel import (
     COLLAPSE_RANGE,
     INSERT_RANGE,
@@ -43,7 +42,7 @@ from twofold.lab.compare import compare_trees
 pytestmark = pytest.mark.timeout(60)
 # Found by seeking: with the policy "fsync" there are none to be seen on the mount.
 HOLES_SEEN = {"holes_are_found", "write_far_out"}
-assert all((contents, corners, naming, opening, permitting, special)), (
+assert all((contents, corners, naming, opening, permitting, special, unnamed)), (
     "imported for their operations"
 )
 
@@ -113,10 +112,17 @@ def compare(stage: Stage, name: str, operation: Operation) -> None:
     same(stage.pair, name)
 
 
-def test_temporary_files_without_a_name_are_refused(stage: Stage) -> None:
-    with pytest.raises(OSError) as caught:
-        os.open(stage.pair.a.tree, os.O_TMPFILE | os.O_RDWR)
-    assert caught.value.errno == errno.EOPNOTSUPP
+def test_the_time_of_birth_is_told(stage: Stage) -> None:
+    """By `stat`, which asks for it; each copy has its own."""
+    path = stage.pair.a.tree / "born"
+    before = time.time()
+    path.write_text("x")
+    born = subprocess.run(
+        ["stat", "--format", "%W %s", path], check=True, capture_output=True, text=True
+    )
+    seconds, size = born.stdout.split()
+    assert before - 2 <= int(seconds) <= time.time() + 2
+    assert size == "1"
 
 
 @pytest.mark.parametrize("mode", [COLLAPSE_RANGE, INSERT_RANGE])

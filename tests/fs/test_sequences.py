@@ -21,10 +21,11 @@ from tests.fs.operations.kernel import drop_caches, sync_file_system
 from tests.fs.sequences.contents import Contents
 from tests.fs.sequences.names import Names
 from tests.fs.sequences.trace import Sequence, first_difference
+from tests.fs.sequences.unnamed import Unnamed
 from twofold.lab.compare import compare_trees
 
 pytestmark = pytest.mark.timeout(120)
-KINDS: list[type[Sequence]] = [Names, Contents]
+KINDS: list[type[Sequence]] = [Names, Contents, Unnamed]
 SEEDS = [int(seed) for seed in os.environ.get("TWOFOLD_SEEDS", "1 27").split()]
 STEPS = 700
 LONG_SEEDS = 60

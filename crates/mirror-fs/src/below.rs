@@ -37,6 +37,14 @@ pub fn make_node(
     Ok(sys::as_creator(creator.uid, creator.gid, creator.umask, make)?)
 }
 
+/// Makes a regular file without a name as its creator, on the file system of this directory.
+pub fn make_unnamed(directory: BorrowedFd<'_>, mode: u32, creator: Creator) -> io::Result<OwnedFd> {
+    let mode = FileMode::from_raw_mode(mode & 0o7777);
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let make = || calls::openat(directory, ".", flags, mode);
+    Ok(sys::as_creator(creator.uid, creator.gid, creator.umask, make)?)
+}
+
 /// Gives an open or path descriptor's file another name.
 pub fn link_fd(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     Ok(calls::linkat(file, "", directory, os(name), AtFlags::EMPTY_PATH)?)

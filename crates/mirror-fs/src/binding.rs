@@ -124,13 +124,20 @@ impl Engine {
     /// Locks the order of a file that the secondary knows by its number, if it can.
     /// The second value tells whether operations on it can be sent at all.
     pub(crate) fn ordered<'i>(&self, mode: &Mode, tree: &Tree, inode: &'i Inode) -> Ordered<'i> {
+        let mut again = true;
         loop {
+            let nameless = inode.places.lock().is_empty();
             let known = self.try_bind(mode, tree, inode);
             let mut guard = inode.order.lock();
             // Asked again under the lock: a resync may have come by since.
             let bound = inode.bound(mode.session);
             let told = (mode.full || mode.partial) && mode.session != 0;
             if !bound && known == Bound::No && told {
+                if nameless && again && !inode.places.lock().is_empty() {
+                    // It had no name at all, and has been given one meanwhile (`unnamed`).
+                    again = false;
+                    continue;
+                }
                 self.end_if_named(tree, inode);
             }
             if bound || known != Bound::Yes || mode.session == 0 {

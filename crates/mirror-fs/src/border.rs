@@ -20,7 +20,7 @@ use crate::calls;
 use crate::engine::Engine;
 use crate::excluded::{changes_below, open_directory, NEW};
 use crate::mode::Mode;
-use crate::names::RENAME_EXCHANGE;
+use crate::names::{Wait, RENAME_EXCHANGE};
 use crate::outbox::read_fully;
 use crate::progress::Send;
 use crate::tree::{Inode, Tree};
@@ -133,10 +133,8 @@ impl Engine {
     pub(crate) fn introduce(
         &self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>, (parent, name): (&Inode, &[u8]),
         parent_mtime: FileTime,
-    ) -> io::Result<()> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let beside = [NEW, format!("{:x}-{number:x}", mode.session).as_bytes()].concat();
+    ) -> io::Result<Wait> {
+        let beside = name_beside(mode);
         let names = tree.names_of_file(inode, Some((parent.id, name)))?;
         // Nobody changes it between its contents and the moment from which changes are sent.
         let _order = inode.order.lock();
@@ -150,9 +148,18 @@ impl Engine {
             self.introduce_whole(tree, inode, (parent, &beside), parent_mtime)?;
             inode.bound_session.store(mode.session, Ordering::Release);
         }
+        self.name_whole(parent, &beside, name, parent_mtime);
+        let whole = !names.replicated && inode.kind == FileKind::Regular;
+        Ok(if whole { Wait::Synced(id) } else { Wait::Applied })
+    }
+
+    /// The file beside is whole: it gets its name.
+    pub(crate) fn name_whole(
+        &self, parent: FileId, beside: &[u8], name: &[u8], parent_mtime: FileTime,
+    ) {
         let rename = Operation::Rename {
             parent,
-            name: &beside,
+            name: beside,
             new_parent: parent,
             new_name: name,
             flags: 0,
@@ -160,10 +167,9 @@ impl Engine {
             new_parent_mtime: parent_mtime,
         };
         self.outbox.put(&rename, None);
-        Ok(())
     }
 
-    fn introduce_whole(
+    pub(crate) fn introduce_whole(
         &self, tree: &Arc<Tree>, inode: &Arc<Inode>, (parent, beside): (FileId, &[u8]),
         parent_mtime: FileTime,
     ) -> io::Result<()> {
@@ -259,6 +265,13 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Under which a file is brought to the secondary.
+pub(crate) fn name_beside(mode: &Mode) -> Vec<u8> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    [NEW, format!("{:x}-{number:x}", mode.session).as_bytes()].concat()
 }
 
 /// Does what is made in this directory get an access list from it?

@@ -46,6 +46,13 @@ pub fn fstat(fd: impl AsFd) -> Result<rfs::Stat> {
     rfs::fstat(fd)
 }
 
+/// With the time of birth, where the file system knows it.
+pub fn statx(fd: impl AsFd) -> Result<rfs::Statx> {
+    at(Effect::Stat)?;
+    let mask = rfs::StatxFlags::BASIC_STATS | rfs::StatxFlags::BTIME;
+    rfs::statx(fd, "", AtFlags::EMPTY_PATH, mask)
+}
+
 pub fn statat(directory: impl AsFd, name: &OsStr, flags: AtFlags) -> Result<rfs::Stat> {
     patiently(|| {
         at(Effect::Stat)?;

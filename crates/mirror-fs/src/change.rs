@@ -25,6 +25,12 @@ pub enum Change<'a> {
         flags: i32,
         creator: Creator,
     },
+    /// Make a regular file without a name and open it.
+    CreateUnnamed {
+        parent: u64,
+        mode: u32,
+        creator: Creator,
+    },
     Link {
         number: u64,
         parent: u64,
@@ -115,6 +121,9 @@ impl Change<'_> {
             }
             Change::Create { parent, name, mode, flags, creator } => {
                 Change::Create { parent, name: own(name), mode, flags, creator }
+            }
+            Change::CreateUnnamed { parent, mode, creator } => {
+                Change::CreateUnnamed { parent, mode, creator }
             }
             Change::Link { number, parent, name } => {
                 Change::Link { number, parent, name: own(name) }

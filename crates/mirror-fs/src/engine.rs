@@ -82,7 +82,7 @@ pub struct Engine {
     pub asked: crate::resync_asked::Asked,
     pub follower: Mutex<Option<Arc<Follower>>>,
     pub verifications: Mutex<Verifications>,
-    pub notifiers: OnceLock<Vec<fuser::Notifier>>,
+    pub notices: OnceLock<Vec<kernel_fuse::Notices>>,
     pub applied: Applied,
     pub resyncs: AtomicU64,
     /// In which epoch a primary last let this node in: it knows all that was written until then.
@@ -129,7 +129,7 @@ impl Engine {
             asked: crate::resync_asked::Asked::default(),
             follower: Mutex::new(None),
             verifications: Mutex::new(verifications),
-            notifiers: OnceLock::new(),
+            notices: OnceLock::new(),
             applied: Applied::default(),
             resyncs: AtomicU64::new(0),
             welcomed: AtomicU64::new(0),

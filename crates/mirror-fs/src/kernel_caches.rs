@@ -11,9 +11,9 @@ use crate::tree::{Inode, Tree};
 impl Engine {
     /// The kernel has to ask again for this file's attributes.
     pub(crate) fn attributes_changed(&self, tree: &Tree, inode: &Inode) {
-        let notifiers = self.notifiers.get();
-        if let Some(notifier) = notifiers.and_then(|all| all.get(tree.index as usize)) {
-            let _ = notifier.inval_inode(fuser::INodeNo(inode.number()), -1, 0);
+        let all = self.notices.get();
+        if let Some(notices) = all.and_then(|all| all.get(tree.index as usize)) {
+            let _ = notices.forget_inode(inode.number(), -1);
         }
     }
 
@@ -21,16 +21,13 @@ impl Engine {
     /// untrue.
     pub fn drop_caches(&self) {
         self.incarnation.fetch_add(1, Ordering::Relaxed);
-        let Some(notifiers) = self.notifiers.get() else { return };
-        for (tree, notifier) in self.trees.iter().zip(notifiers) {
+        let Some(all) = self.notices.get() else { return };
+        for (tree, notices) in self.trees.iter().zip(all) {
             for number in tree.numbers() {
                 let Ok(inode) = tree.inode(number) else { continue };
-                let _ = notifier.inval_inode(fuser::INodeNo(inode.number()), 0, 0);
+                let _ = notices.forget_inode(inode.number(), 0);
                 for place in inode.places.lock().clone() {
-                    let name =
-                        <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&place.name);
-                    let parent = fuser::INodeNo(place.parent.inode());
-                    let _ = notifier.inval_entry(parent, name);
+                    let _ = notices.forget_name(place.parent.inode(), &place.name);
                 }
                 tree.rest(inode);
             }

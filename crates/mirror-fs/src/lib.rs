@@ -42,6 +42,7 @@ pub mod follower;
 mod forgotten;
 mod freeze;
 mod fuse;
+mod fuse_reading;
 pub mod generation_json;
 pub mod handshake;
 mod heard;
@@ -93,6 +94,7 @@ mod table;
 mod times;
 pub mod tls;
 pub mod tree;
+mod unnamed;
 pub mod verify;
 mod verify_repair;
 mod verify_run;
@@ -107,6 +109,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 
 use engine::Engine;
+use kernel_fuse::abi::init::HANDLE_KILLPRIV_V2;
+use kernel_fuse::Session;
 use mounted::Mounted;
 
 /// Threads that take requests from the kernel, for each directory.
@@ -189,26 +193,24 @@ fn lock(run_dir: &Path) -> Result<std::fs::File, String> {
 }
 
 fn mount_all(engine: &Arc<Engine>) -> Result<(), String> {
-    let mut notifiers = Vec::new();
+    let mut notices = Vec::new();
     for tree in &engine.trees {
         mount::bind_raw(&tree.path, &engine.config.run_dir, tree.index as usize)?;
         let device = mount::mount_fuse(&engine.config.module, &tree.path)?;
-        let mounted = Mounted { engine: engine.clone(), tree: tree.clone() };
-        let mut options = fuser::Config::default();
-        options.acl = fuser::SessionACL::All;
-        options.n_threads = Some(FUSE_THREADS);
-        options.clone_fd = true;
-        let session = fuser::Session::from_fd(mounted, device, fuser::SessionACL::All, options)
+        let session = Session::begin(device, &mounted::wishes(engine.config.sync))
             .map_err(|e| format!("FUSE over {} does not answer: {e}", tree.path.display()))?;
-        notifiers.push(session.notifier());
+        notices.push(session.notices());
+        let says_kill_suid = session.agreed(HANDLE_KILLPRIV_V2);
+        let mounted = Mounted { engine: engine.clone(), tree: tree.clone(), says_kill_suid };
+        let mounted = Arc::new(mounted);
         let (engine, path) = (engine.clone(), tree.path.clone());
         primary::spawn("fuse", move || {
-            let ended = session.run();
+            let ended = session.serve(FUSE_THREADS, &mounted);
             if !engine.facts.lock().stopping {
                 tracing::info!(?path, "the mount has ended: {ended:?}");
             }
         });
     }
-    let _ = engine.notifiers.set(notifiers);
+    let _ = engine.notices.set(notices);
     Ok(())
 }

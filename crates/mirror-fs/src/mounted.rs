@@ -4,24 +4,19 @@
 //! comes through here; on a secondary, whose tree changes below the kernel's back, it remembers
 //! nothing.
 
-use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{
-    Errno, FopenFlags, Generation, INodeNo, InitFlags, ReplyEmpty, ReplyEntry, ReplyXattr, Request,
-    TimeOrNow,
-};
-use mirror_core::message::Creator;
+use kernel_fuse::abi::{init, open};
+use kernel_fuse::{Entry, Reply, TimeOrNow, Wishes};
 use mirror_core::units::FileTime;
+use rustix::fs::Stat;
 
 use crate::answer::{Done, Outcome};
 use crate::attributes::attributes;
-use crate::change::{Change, NewNode};
-use crate::config::CachePolicy;
+use crate::change::Change;
+use crate::config::{CachePolicy, SyncPolicy};
 use crate::engine::Engine;
 use crate::mode::Role;
 use crate::tree::Tree;
@@ -29,31 +24,50 @@ use crate::tree::Tree;
 /// As primary nothing changes but through us.
 pub const REMEMBER: Duration = Duration::from_secs(3600);
 
+const MAX_WRITE_BYTES: u32 = 1 << 20;
+
 /// What we ask of the kernel. What an older one lacks costs speed or a corner case, never the
 /// promise.
-pub const WANTED: [InitFlags; 11] = [
-    InitFlags::FUSE_ASYNC_READ,
-    InitFlags::FUSE_BIG_WRITES,
-    InitFlags::FUSE_DONT_MASK,
-    InitFlags::FUSE_POSIX_ACL,
-    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-    InitFlags::FUSE_PARALLEL_DIROPS,
-    InitFlags::FUSE_DO_READDIRPLUS,
-    InitFlags::FUSE_READDIRPLUS_AUTO,
-    InitFlags::FUSE_EXPORT_SUPPORT,
-    InitFlags::FUSE_ASYNC_DIO,
-    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-];
+const WANTED: u64 = init::ASYNC_READ
+    | init::BIG_WRITES
+    | init::DONT_MASK
+    | init::POSIX_ACL
+    | init::HANDLE_KILLPRIV_V2
+    | init::PARALLEL_DIROPS
+    | init::DO_READDIRPLUS
+    | init::READDIRPLUS_AUTO
+    | init::EXPORT_SUPPORT
+    | init::ASYNC_DIO
+    | init::DIRECT_IO_ALLOW_MMAP;
 
 pub struct Mounted {
     pub engine: Arc<Engine>,
     pub tree: Arc<Tree>,
+    /// The kernel says where a change of size takes set-user-id bits away.
+    pub says_kill_suid: bool,
 }
 
-pub fn empty(reply: ReplyEmpty) -> impl FnOnce(Outcome) + Send {
+pub fn wishes(policy: SyncPolicy) -> Wishes {
+    let held_back = match policy {
+        SyncPolicy::Fsync => init::WRITEBACK_CACHE,
+        SyncPolicy::Write => 0,
+    };
+    Wishes {
+        flags: WANTED | held_back,
+        max_write_bytes: MAX_WRITE_BYTES,
+        max_background: 64,
+        congestion_threshold: 48,
+    }
+}
+
+pub fn entry_of(stat: &Stat, generation: u64, is_root: bool, remember: Duration) -> Entry {
+    Entry { generation, remember, attributes: attributes(stat, is_root) }
+}
+
+pub fn nothing(reply: Reply) -> impl FnOnce(Outcome) + Send {
     move |outcome| match outcome {
         Ok(_) => reply.ok(),
-        Err(number) => reply.error(Errno::from_i32(number)),
+        Err(errno) => reply.error(errno),
     }
 }
 
@@ -62,82 +76,45 @@ impl Mounted {
         self.engine.mode.read().role == Role::Primary
     }
 
-    pub fn remember(&self) -> Duration {
-        if self.primary() {
-            REMEMBER
-        } else {
-            Duration::ZERO
-        }
-    }
-
     pub fn submit(&self, change: Change<'_>, answer: impl FnOnce(Outcome) + Send + 'static) {
         self.engine.submit(self.tree.index, change, Box::new(answer));
     }
 
-    pub fn entry(&self, reply: ReplyEntry) -> impl FnOnce(Outcome) + Send {
+    pub fn entry(&self, reply: Reply) -> impl FnOnce(Outcome) + Send {
         let engine = self.engine.clone();
         move |outcome| match outcome {
             Ok(Done::Entry { stat, generation }) => {
-                let generation = Generation(engine.shown_generation(generation, &stat));
-                reply.entry(&REMEMBER, &attributes(&stat, false), generation);
+                let generation = engine.shown_generation(generation, &stat);
+                reply.entry(&entry_of(&stat, generation, false, REMEMBER));
             }
-            Ok(_) => reply.error(Errno::EIO),
-            Err(number) => reply.error(Errno::from_i32(number)),
+            Ok(_) => reply.error(libc::EIO),
+            Err(errno) => reply.error(errno),
         }
     }
 
     /// An error for the kernel; one of the disk is also a fact for the control plane.
-    pub fn errno(&self, error: &io::Error) -> Errno {
-        Errno::from_i32(self.engine.failure(error))
-    }
-
-    pub fn answer_xattr(&self, reply: ReplyXattr, size: u32, value: io::Result<Vec<u8>>) {
-        match value {
-            Ok(value) if size == 0 => reply.size(value.len() as u32),
-            Ok(value) if value.len() <= size as usize => reply.data(&value),
-            Ok(_) => reply.error(Errno::ERANGE),
-            Err(error) => reply.error(self.errno(&error)),
-        }
+    pub fn errno(&self, error: &io::Error) -> i32 {
+        self.engine.failure(error)
     }
 
     /// The same for all files of a primary: a cached reader beside a direct writer could keep an
     /// old page. A secondary has readers only, and keeps nothing.
-    pub fn cache_mode(&self) -> FopenFlags {
+    pub fn cache_mode(&self) -> u32 {
         match (self.primary(), self.engine.config.cache) {
-            (true, CachePolicy::Kernel) => FopenFlags::FOPEN_KEEP_CACHE,
+            (true, CachePolicy::Kernel) => open::KEEP_CACHE,
             // Or the kernel lets one writer of a file wait for another's answer.
-            (true, CachePolicy::None) => {
-                FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES
-            }
-            (false, _) => FopenFlags::FOPEN_DIRECT_IO,
+            (true, CachePolicy::None) => open::DIRECT_IO | open::PARALLEL_DIRECT_WRITES,
+            (false, _) => open::DIRECT_IO,
         }
-    }
-
-    pub fn make(
-        &self, req: &Request, parent: INodeNo, name: &OsStr, node: NewNode<'_>, umask: u32,
-        reply: ReplyEntry,
-    ) {
-        let creator = Creator { uid: req.uid(), gid: req.gid(), umask };
-        let change =
-            Change::Make { parent: parent.0, name: Cow::Borrowed(name.as_bytes()), node, creator };
-        self.submit(change, self.entry(reply));
     }
 }
 
 pub fn time_of(time: TimeOrNow) -> FileTime {
-    let time = match time {
-        TimeOrNow::SpecificTime(time) => time,
-        TimeOrNow::Now => SystemTime::now(),
-    };
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => {
-            FileTime { seconds: after.as_secs() as i64, nanoseconds: after.subsec_nanos() }
-        }
-        Err(before) => {
-            // fuser takes the nanoseconds off where the kernel means them to be added.
-            let before = before.duration();
-            let nanoseconds = before.subsec_nanos();
-            FileTime { seconds: -(before.as_secs() as i64), nanoseconds }
+    match time {
+        TimeOrNow::Time(time) => FileTime { seconds: time.seconds, nanoseconds: time.nanoseconds },
+        TimeOrNow::Now => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            FileTime { seconds: now.as_secs() as i64, nanoseconds: now.subsec_nanos() }
         }
     }
 }

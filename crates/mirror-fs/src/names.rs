@@ -14,11 +14,12 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use mirror_core::message::{AttributeChange, Creator, FileKind, Operation};
-use mirror_core::units::FileTime;
+use mirror_core::units::{FileId, FileTime};
 use rustix::fs::Stat;
 
-use crate::answer::{Answer, Done, Reply};
+use crate::answer::{Answer, Done, Join, Reply};
 use crate::below::{self, link_fd, make_node, unlink};
+use crate::border::Side;
 use crate::calls;
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
@@ -26,12 +27,31 @@ use crate::leaving::Leaving;
 use crate::mode::Mode;
 use crate::progress::Progress;
 use crate::tree::{mtime_of, Inode, Tree};
+use crate::unnamed::Unnamed;
 
 pub(crate) const RENAME_EXCHANGE: u32 = 2;
 const RENAME_WHITEOUT: u32 = 4;
 
-/// What the application gets, and whether it must wait for the secondary.
-type Named = io::Result<(Done, bool)>;
+/// What the application gets, and what it must wait for.
+pub(crate) type Named = io::Result<(Done, Wait)>;
+
+#[derive(Clone, Copy)]
+pub(crate) enum Wait {
+    Nothing,
+    /// The secondary has done everything before it.
+    Applied,
+    /// And has this file on its disk: it was synced here before the secondary knew of it.
+    Synced(FileId),
+}
+
+impl Wait {
+    pub(crate) fn if_sent(sent: bool) -> Wait {
+        match sent {
+            true => Wait::Applied,
+            false => Wait::Nothing,
+        }
+    }
+}
 
 fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
     Ok(mtime_of(&calls::fstat(directory)?))
@@ -48,6 +68,9 @@ impl Engine {
             Change::Create { parent, name, mode: file_mode, flags, creator } => {
                 self.create(mode, tree, *parent, name, (*file_mode, *flags), *creator)
             }
+            Change::CreateUnnamed { parent, mode, creator } => {
+                self.create_unnamed(tree, *parent, *mode, *creator)
+            }
             Change::Link { number, parent, name } => self.link(mode, tree, *number, *parent, name),
             Change::Unlink { parent, name } => self.remove(mode, tree, *parent, name, false),
             Change::RemoveDirectory { parent, name } => {
@@ -59,8 +82,14 @@ impl Engine {
             _ => Err(io::ErrorKind::Unsupported.into()),
         };
         match named {
-            Ok((done, true)) => self.settle(Ok(done), answer),
-            Ok((done, false)) => Reply::Alone(answer, Ok(done)).give(),
+            Ok((done, Wait::Nothing)) => Reply::Alone(answer, Ok(done)).give(),
+            Ok((done, Wait::Applied)) => self.settle(Ok(done), answer),
+            Ok((done, Wait::Synced(id))) => {
+                let join = Join::new(2, answer, done);
+                let sync = Operation::Sync { id, data_only: false };
+                self.outbox.put(&sync, Some(Reply::Joined(join.clone())));
+                self.outbox.put(&Operation::Ping, Some(Reply::Joined(join)));
+            }
             Err(error) => answer(Err(self.failure(&error))),
         }
     }
@@ -105,7 +134,7 @@ impl Engine {
         }
         let inode = tree.count_lookup(inode);
         let generation = inode.handle.generation();
-        Ok((Done::Entry { stat, generation }, send))
+        Ok((Done::Entry { stat, generation }, Wait::if_sent(send)))
     }
 
     /// A file that the stream itself has just made is known there, and complete.
@@ -133,7 +162,7 @@ impl Engine {
                 // It came to exist since the kernel looked: then this is an ordinary open.
                 let (inode, stat) = tree.find(&*tree.inode(parent)?, name)?;
                 let inode = tree.count_lookup(inode);
-                (stat, inode.handle.generation(), false)
+                (stat, inode.handle.generation(), Wait::Nothing)
             }
             Err(e) => return Err(e),
             Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
@@ -164,29 +193,51 @@ impl Engine {
         let order = self.ordered(mode, tree, &parent);
         let _touch = self.touch_name(&inode);
         let directory = tree.path_fd(&parent)?;
+        let unnamed = Unnamed::of(tree, &inode)?;
         self.note_moved(tree, &inode, &parent, name);
         self.note_attributes(tree, &inode)?;
+        if unnamed.is_some() {
+            self.note_from(tree, &inode, 0)?;
+        }
         self.note_name(tree, &parent, name, None)?;
         link_fd(tree.path_fd(&inode)?.as_fd(), directory.as_fd(), name)?;
         let at = (directory.as_fd(), name);
         tree.arrive(&inode, parent.id, at);
         let send = self.sends(mode, tree, &order, &parent, at, inode.kind)?;
-        if send {
-            let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
-            if mode.full && tree.excludes() {
-                let to = (&*parent, name);
-                self.told(self.introduce(mode, tree, &inode, to, parent_mtime))?;
-            } else if inode.bound(mode.session) {
-                let (id, parent) = (inode.id, parent.id);
-                self.outbox.put(&Operation::Link { id, parent, name, parent_mtime }, None);
-            } else {
-                self.place(mode, tree, &inode, (&parent, name), parent_mtime)?;
+        let wait = match send {
+            true => self.tell_of_link(mode, tree, (&inode, unnamed), at, &parent)?,
+            false => {
+                drop(unnamed);
+                Wait::Nothing
             }
-        }
+        };
         let stat = tree.stat(&inode)?;
         let inode = tree.count_lookup(inode);
         let generation = inode.handle.generation();
-        Ok((Done::Entry { stat, generation }, send))
+        Ok((Done::Entry { stat, generation }, wait))
+    }
+
+    fn tell_of_link(
+        &self, mode: &Mode, tree: &Arc<Tree>, (inode, unnamed): (&Arc<Inode>, Option<Unnamed<'_>>),
+        (directory, name): Side<'_>, parent: &Inode,
+    ) -> io::Result<Wait> {
+        let parent_mtime = self.told(mtime_now(directory))?;
+        let (id, to) = (inode.id, (parent, name));
+        match unnamed {
+            Some(unnamed) if mode.full => {
+                self.told(self.introduce_unnamed(mode, tree, unnamed, to, parent_mtime))?;
+                return Ok(Wait::Synced(id));
+            }
+            None if mode.full && tree.excludes() => {
+                return self.told(self.introduce(mode, tree, inode, to, parent_mtime));
+            }
+            _ if inode.bound(mode.session) => {
+                let parent = parent.id;
+                self.outbox.put(&Operation::Link { id, parent, name, parent_mtime }, None);
+            }
+            _ => self.place(mode, tree, inode, to, parent_mtime)?,
+        }
+        Ok(Wait::Applied)
     }
 
     /// A file that will live on without this name must be known by number before it loses it.
@@ -222,7 +273,7 @@ impl Engine {
             };
             self.outbox.put(&removed, None);
         }
-        Ok((Done::Nothing, send))
+        Ok((Done::Nothing, Wait::if_sent(send)))
     }
 
     fn known_before_rename(
@@ -285,6 +336,7 @@ impl Engine {
         let (old_done, new_done) = self.sends_over(mode, tree, here, locks, (&old, &new));
         let times =
             self.told(mtime_now(old_fd.as_fd()).and_then(|t| Ok((t, mtime_now(new_fd.as_fd())?))))?;
+        let mut wait = Wait::if_sent(old_done || new_done);
         if old_done && new_done {
             self.outbox.put(
                 &Operation::Rename {
@@ -301,13 +353,13 @@ impl Engine {
         } else {
             let from = (&*old, name, old_done, times.0);
             let to = (&*new, new_name, new_done, times.1);
-            self.tell_of_half(mode, tree, (&moved, exchanged), from, to)?;
+            wait = self.tell_of_half(mode, tree, (&moved, exchanged), from, to)?;
         }
         if flags & RENAME_WHITEOUT != 0 && old_done {
             let whiteout = self.told(tree.find_at(old_fd.as_fd(), old.id, name))?;
             self.tell_of_whiteout(mode, tree, whiteout, (&old, name, times.0), new_done)?;
         }
-        Ok((Done::Nothing, old_done || new_done))
+        Ok((Done::Nothing, wait))
     }
 
     /// A rename has left a device with the old name, as layers of overlays want it.

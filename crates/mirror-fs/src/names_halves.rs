@@ -16,6 +16,7 @@ use crate::border::Moved;
 use crate::calls;
 use crate::engine::Engine;
 use crate::mode::Mode;
+use crate::names::Wait;
 use crate::tree::{Inode, Tree};
 
 /// One side of a rename: directory, name in it, whether it is told, its time after the change.
@@ -51,16 +52,16 @@ impl Engine {
     pub(crate) fn tell_of_half(
         &self, mode: &Mode, tree: &Arc<Tree>, (moved, exchanged): Moved<'_>, from: Half<'_>,
         to: Half<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Wait> {
         if mode.full && tree.excludes() {
             let told = match (from, to) {
                 ((old, name, true, mtime), (.., false, _)) => {
-                    self.withdraw(tree, moved, (old, name), mtime)
+                    self.withdraw(tree, moved, (old, name), mtime).map(|()| Wait::Applied)
                 }
                 ((.., false, _), (new, name, true, mtime)) => {
                     self.introduce(mode, tree, moved, (new, name), mtime)
                 }
-                _ => Ok(()),
+                _ => Ok(Wait::Nothing),
             };
             return self.told(told);
         }
@@ -78,7 +79,7 @@ impl Engine {
                 self.attach(mode, tree, inode, (directory, name), parent_mtime)?;
             }
         }
-        Ok(())
+        Ok(Wait::if_sent(from.2 || to.2))
     }
 
     /// While a resync runs: a file comes from a directory that is not done into one that is.

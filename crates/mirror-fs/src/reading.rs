@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use mirror_core::message::FileKind;
-use rustix::fs::{FileType, RawDir, SeekFrom, Stat};
+use rustix::fs::{FileType, RawDir, SeekFrom, Stat, StatxFlags};
 
 use crate::below::{read_target, reopen_directory};
 use crate::calls;
@@ -69,6 +69,13 @@ fn find(tree: &Tree, number: u64, name: &[u8]) -> io::Result<(Arc<Inode>, Stat)>
 pub fn read_link(tree: &Tree, number: u64) -> io::Result<Vec<u8>> {
     let inode = tree.inode(number)?;
     read_target(tree.path_fd(&inode)?.as_fd(), FileKind::Symlink)
+}
+
+/// When the file was made on this node, in seconds and nanoseconds.
+pub fn time_of_birth(fd: BorrowedFd<'_>) -> io::Result<Option<(i64, u32)>> {
+    let told = calls::statx(fd)?;
+    let known = told.stx_mask & StatxFlags::BTIME.bits() != 0;
+    Ok(known.then_some((told.stx_btime.tv_sec, told.stx_btime.tv_nsec)))
 }
 
 pub fn get_xattr(tree: &Tree, number: u64, name: &[u8]) -> io::Result<Vec<u8>> {

@@ -5,6 +5,7 @@
 
 mod mutation;
 
+use kernel_fuse::Request;
 use mirror_core::doubt::{decode_list, encode_list, Item, List, What};
 use mirror_core::generation::{Generation, LastRole};
 use mirror_core::wire::{self, Frame};
@@ -16,12 +17,15 @@ use serde_json::json;
 const VECTORS: &str = include_str!("../../../tests/vectors/mirror_wire.txt");
 const GENERATION: &str = include_str!("../../../tests/vectors/generation.txt");
 
+const REQUESTS: &str = include_str!("../../../tests/vectors/fuse_requests.txt");
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap();
+    digits.map(byte).collect()
+}
+
 fn frames() -> Vec<Vec<u8>> {
-    let hex = |text: &str| -> Vec<u8> {
-        let digits = text.as_bytes().chunks(2);
-        let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap();
-        digits.map(byte).collect()
-    };
     let lines = VECTORS.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     lines.map(|line| hex(line.split_whitespace().nth(1).unwrap())).collect()
 }
@@ -106,6 +110,22 @@ fn fuzz_reports() {
 fn fuzz_handshake() {
     let handshake = of(|f| matches!(f, Frame::Hello(_) | Frame::Welcome(_) | Frame::Doubt(_)));
     fuzz("handshake", &handshake, 64, |r, i| right_length(r, i), frame);
+}
+
+#[test]
+fn fuzz_requests_of_the_kernel() {
+    let lines = REQUESTS.lines().filter(|line| !line.starts_with(['#', ' ']));
+    let real: Vec<_> = lines.map(|line| hex(line.split_once(' ').unwrap().1)).collect();
+    let length = |random: &mut Random, input: &mut Vec<u8>| {
+        if input.len() >= 4 && random.below(4) > 0 {
+            let length = input.len() as u32;
+            input[..4].copy_from_slice(&length.to_ne_bytes());
+        }
+    };
+    fuzz("requests of the kernel", &real, 64, length, |input| match Request::read(input) {
+        Ok(_) => Ok(true),
+        Err(malformed) => reason(malformed.what.to_owned()),
+    });
 }
 
 #[test]

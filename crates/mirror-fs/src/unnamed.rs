@@ -1,0 +1,70 @@
+//! Files without a name (O_TMPFILE).
+//!
+//! Nobody finds such a file after a crash, on any system: so it stays on this node, and nothing of
+//! it is told. When it is given a name the secondary gets all of it at a name beside, then the real
+//! one, as with a file that comes over the border (`border`). What was written or synced before was
+//! promised for this name, so the caller waits until the secondary has it on its disk.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use mirror_core::message::{Creator, FileKind};
+use mirror_core::units::FileTime;
+use parking_lot::MutexGuard;
+
+use crate::answer::Done;
+use crate::below::make_unnamed;
+use crate::border::name_beside;
+use crate::calls;
+use crate::engine::Engine;
+use crate::mode::Mode;
+use crate::names::{Named, Wait};
+use crate::progress::Mark;
+use crate::tree::{Inode, Tree};
+
+/// A file that is about to get its first name. Nobody changes it until the secondary is told.
+pub(crate) struct Unnamed<'i> {
+    inode: &'i Arc<Inode>,
+    #[allow(dead_code)] // it is only held
+    order: MutexGuard<'i, Mark>,
+}
+
+impl<'i> Unnamed<'i> {
+    /// `None`: it has a name. The order of the directory is held.
+    pub(crate) fn of(tree: &Tree, inode: &'i Arc<Inode>) -> io::Result<Option<Unnamed<'i>>> {
+        if inode.kind != FileKind::Regular {
+            return Ok(None);
+        }
+        let order = inode.order.lock();
+        Ok((tree.stat(inode)?.st_nlink == 0).then_some(Unnamed { inode, order }))
+    }
+}
+
+impl Engine {
+    pub(crate) fn create_unnamed(
+        &self, tree: &Arc<Tree>, parent: u64, mode: u32, creator: Creator,
+    ) -> Named {
+        let parent = tree.inode(parent)?;
+        let directory = tree.path_fd(&parent)?;
+        let fd = make_unnamed(directory.as_fd(), mode, creator)?;
+        let stat = calls::fstat(&fd)?;
+        let inode = tree.count_lookup(tree.enter(fd.as_fd(), &stat)?);
+        let generation = inode.handle.generation();
+        let file = self.files.open(inode, fd);
+        Ok((Done::Created { stat, generation, file }, Wait::Nothing))
+    }
+
+    /// In step: it has just got this name.
+    pub(crate) fn introduce_unnamed(
+        &self, mode: &Mode, tree: &Arc<Tree>, file: Unnamed<'_>, (parent, name): (&Inode, &[u8]),
+        parent_mtime: FileTime,
+    ) -> io::Result<()> {
+        let beside = name_beside(mode);
+        self.introduce_whole(tree, file.inode, (parent.id, &beside), parent_mtime)?;
+        file.inode.bound_session.store(mode.session, Ordering::Release);
+        self.name_whole(parent.id, &beside, name, parent_mtime);
+        Ok(())
+    }
+}
