@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::abi;
-use crate::request::Init;
 use crate::session::Wishes;
 
 /// Since 1970; before it, the seconds are negative and the nanoseconds are still added.
@@ -135,9 +134,9 @@ impl Out {
         self.u32(libc::major(rdev)).u32(libc::minor(rdev)).zeros(8 + 14 * 8)
     }
 
-    pub fn init(&mut self, kernel: &Init, wishes: &Wishes, flags: u64, page_bytes: u32) {
-        let pages = wishes.max_write_bytes.max(kernel.max_readahead).div_ceil(page_bytes);
-        self.u32(abi::MAJOR).u32(abi::MINOR).u32(kernel.max_readahead).u32(flags as u32);
+    pub fn init(&mut self, wishes: &Wishes, flags: u64, page_bytes: u32) {
+        let pages = wishes.max_write_bytes.div_ceil(page_bytes);
+        self.u32(abi::MAJOR).u32(abi::MINOR).u32(wishes.max_read_ahead_bytes).u32(flags as u32);
         self.u16(wishes.max_background).u16(wishes.congestion_threshold);
         self.u32(wishes.max_write_bytes).u32(1); // times are kept to the nanosecond
         self.u16(pages as u16).u16(0).u32((flags >> 32) as u32).zeros(28);
@@ -243,11 +242,15 @@ mod tests {
 
     #[test]
     fn what_is_agreed_on() {
-        let kernel = Init { major: 7, minor: 45, max_readahead: 131_072, flags: u64::MAX };
-        let (max_write_bytes, max_background, congestion_threshold) = (1 << 20, 64, 48);
-        let wishes = Wishes { flags: 0, max_write_bytes, max_background, congestion_threshold };
+        let wishes = Wishes {
+            flags: 0,
+            max_write_bytes: 1 << 20,
+            max_read_ahead_bytes: 131_072,
+            max_background: 64,
+            congestion_threshold: 48,
+        };
         let mut out = Out::new();
-        out.init(&kernel, &wishes, 1 << 36 | 1 << 30, 4096);
+        out.init(&wishes, 1 << 36 | 1 << 30, 4096);
         assert_eq!(out.finish(1).len(), 64 + abi::ANSWER_HEADER_BYTES);
         let fields = [7, 40, 131_072, 1 << 30, 48 << 16 | 64, 1 << 20, 1, 256, 1 << 4];
         for (number, value) in fields.into_iter().enumerate() {

@@ -16,6 +16,8 @@ pub struct Wishes {
     /// Of `abi::init`; what it cannot do is not done.
     pub flags: u64,
     pub max_write_bytes: u32,
+    /// The kernel takes the smaller one of this and what stands with the mount.
+    pub max_read_ahead_bytes: u32,
     /// Requests that nobody waits for, at a time, and from how many on it holds back.
     pub max_background: u16,
     pub congestion_threshold: u16,
@@ -51,7 +53,7 @@ impl Session {
         }
         let agreed = kernel.flags & (wishes.flags | init::INIT_EXT | init::MAX_PAGES);
         let mut out = Out::new();
-        out.init(&kernel, wishes, agreed, rustix::param::page_size() as u32);
+        out.init(wishes, agreed, rustix::param::page_size() as u32);
         device.send(out.finish(request.unique))?;
         reply.none();
         Ok(Session { device, max_write_bytes: wishes.max_write_bytes, agreed })

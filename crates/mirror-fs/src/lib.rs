@@ -17,6 +17,7 @@ mod apply_verify;
 mod at_rest;
 mod attach;
 mod attributes;
+mod backing;
 pub mod below;
 mod beside;
 mod binding;
@@ -199,6 +200,7 @@ fn mount_all(engine: &Arc<Engine>) -> Result<(), String> {
         let device = mount::mount_fuse(&engine.config.module, &tree.path)?;
         let session = Session::begin(device, &mounted::wishes(engine.config.sync))
             .map_err(|e| format!("FUSE over {} does not answer: {e}", tree.path.display()))?;
+        backing::tune(&tree.path, engine.config.sync);
         notices.push(session.notices());
         let says_kill_suid = session.agreed(HANDLE_KILLPRIV_V2);
         let mounted = Mounted { engine: engine.clone(), tree: tree.clone(), says_kill_suid };

@@ -15,6 +15,7 @@ use rustix::fs::Stat;
 
 use crate::answer::{Done, Outcome};
 use crate::attributes::attributes;
+use crate::backing::READ_AHEAD_BYTES;
 use crate::change::Change;
 use crate::config::{CachePolicy, SyncPolicy};
 use crate::engine::Engine;
@@ -55,6 +56,7 @@ pub fn wishes(policy: SyncPolicy) -> Wishes {
     Wishes {
         flags: WANTED | held_back,
         max_write_bytes: MAX_WRITE_BYTES,
+        max_read_ahead_bytes: READ_AHEAD_BYTES,
         max_background: 64,
         congestion_threshold: 48,
     }
