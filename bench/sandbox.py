@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,10 +32,20 @@ def run(*command: str | Path, timeout_s: float = 60) -> str:
 
 
 def enter(arguments: Sequence[str]) -> int:
-    """Run this program again in its own namespaces and give its exit code."""
+    """Run this program again in its own namespaces and give its exit code.
+
+    With the outer process everything inside ends, also where that one is told to (SIGTERM):
+    `unshare` itself does not hear of it.
+    """
     command = ["unshare", "--mount", "--propagation=private", "--pid", "--fork"]
     command += ["--kill-child", "--mount-proc", sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+    inside = subprocess.Popen(command, env={**os.environ, INSIDE: "1"})
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        return inside.wait()
+    finally:
+        inside.kill()
+        inside.wait()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 # command it prints the folder, or nothing and exit code 1 when there is none.
 
 set -euo pipefail
-minimum=1.85 # rust-version in Cargo.toml; what fuser 0.18 needs
+minimum=1.85 # rust-version in Cargo.toml
 
 new_enough() { # "rustc 1.95.0 (...)"
     local version

@@ -6,7 +6,9 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,56 @@ def test_names_are_given_in_a_resync(pair: Pair) -> None:
         os.pwrite(descriptor, b"the end", 60_000)
         os.close(descriptor)
     pair.in_sync(pair.a)
+    same(pair)
+
+
+def dies_in_the_middle(pair: Pair, victim: Engine) -> None:
+    """While the second has a part of a file that is given its name, one of the two is killed."""
+    large = unnamed(pair.a.tree, CONTENT * 20)
+
+    def name_it() -> None:
+        with suppress(OSError):
+            give_name(large, pair.a.tree / "folder" / "large")
+        with suppress(OSError):
+            os.close(large)
+
+    naming = threading.Thread(target=name_it)
+    naming.start()
+    until = time.monotonic() + 20
+    while not list((pair.b.raw / "folder").glob(".twofold-new-*")):
+        assert time.monotonic() < until, "it was too quick"
+    assert victim.process is not None
+    victim.process.kill()
+    if victim is pair.b:
+        victim.kill()
+        pair.a.wait_status(link="down")
+        pair.a.command("continue_alone", epoch=pair.next_epoch())
+    naming.join()
+
+
+@WITH_AND_WITHOUT_MAP
+def test_the_second_dies_while_it_gets_such_a_file(pair: Pair) -> None:
+    (pair.a.tree / "folder").mkdir()
+    pair.start()
+    dies_in_the_middle(pair, pair.b)
+    comes_back(pair)
+    pair.in_sync(pair.a)
+    same(pair)
+    assert {path.name for path in (pair.b.raw / "folder").iterdir()} == {"large"}
+
+
+@WITH_AND_WITHOUT_MAP
+def test_the_primary_dies_while_it_tells_of_such_a_file(pair: Pair) -> None:
+    (pair.a.tree / "folder").mkdir()
+    pair.start()
+    dies_in_the_middle(pair, pair.a)
+    pair.a.kill()
+    pair.b.wait_status(link="down")
+    pair.b.command("become_primary", epoch=pair.next_epoch(), alone=True)
+    assert list((pair.b.tree / "folder").iterdir()) == []
+    pair.a.start()
+    pair.a.command("become_secondary", epoch=pair.epoch)
+    pair.in_sync(pair.b)
     same(pair)
 
 

@@ -11,7 +11,8 @@ SRC = Path(__file__).resolve().parents[2] / "crates/mirror-fs/src"
 # The calls themselves; mounts; the socket of the control plane and the start of the process.
 # What a person asks of a rescue does not run in the engine.
 FREE = {"rescue_read.rs", "rescue_extract.rs"} | {
-    *("calls.rs", "sys.rs", "mount.rs", "lib.rs", "config.rs", "tls.rs", "effect.rs"),
+    *("calls.rs", "sys.rs", "mount.rs", "backing.rs", "lib.rs"),
+    *("config.rs", "tls.rs", "effect.rs"),
 }
 FILES = sorted(p for p in SRC.rglob("*.rs") if p.name not in FREE and p.parent.name != "control")
 RAW = re.compile(

@@ -5,9 +5,10 @@
 //! so an answer is a value (`Reply`) that can wait in a queue. Several threads have a descriptor
 //! each (`Session`), among which the kernel shares the requests out.
 //!
-//! `parse` turns bytes into a closed union (`request`) and touches nothing; `out` makes the bytes of answers;
-//! `session`, `reply` and `notices` read and write. All that stands here about the protocol is from
-//! the kernel's `include/uapi/linux/fuse.h`. Numbers are in the order of the processor.
+//! `parse` turns bytes into a closed union (`request`) and touches nothing; `out` makes the bytes
+//! of answers; `session`, `reply` and `notices` read and write. All that stands here about the
+//! protocol is from the kernel's `include/uapi/linux/fuse.h`. Numbers are in the order of the
+//! processor.
 //!
 //! Nothing here knows of files: that is the handler's.
 

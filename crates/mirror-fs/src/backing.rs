@@ -4,8 +4,8 @@
 //! - It reads ahead by 128 KiB, a request each. Files are read a third faster with two requests of
 //!   1 MiB under way (`docs/internals/bench.md`).
 //! - Of what is written and not brought out (the policy `fsync`) it holds 1 % of what a disk may
-//!   have, and makes writers wait beyond that. Here it may hold so much as can be brought out within
-//!   moments, for a swap waits for it.
+//!   have, and makes writers wait beyond that. Here it may hold so much as can be brought out
+//!   within moments, for a swap waits for it.
 
 use std::io;
 use std::path::Path;

@@ -88,7 +88,7 @@ impl Engine {
                 let join = Join::new(2, answer, done);
                 let sync = Operation::Sync { id, data_only: false };
                 self.outbox.put(&sync, Some(Reply::Joined(join.clone())));
-                self.outbox.put(&Operation::Ping, Some(Reply::Joined(join)));
+                join.done_here(0);
             }
             Err(error) => answer(Err(self.failure(&error))),
         }
@@ -193,12 +193,12 @@ impl Engine {
         let order = self.ordered(mode, tree, &parent);
         let _touch = self.touch_name(&inode);
         let directory = tree.path_fd(&parent)?;
-        let unnamed = Unnamed::of(tree, &inode)?;
+        let unnamed = Unnamed::of(mode, tree, &inode)?;
+        if let Some(unnamed) = &unnamed {
+            self.note_unnamed(tree, unnamed, &parent)?;
+        }
         self.note_moved(tree, &inode, &parent, name);
         self.note_attributes(tree, &inode)?;
-        if unnamed.is_some() {
-            self.note_from(tree, &inode, 0)?;
-        }
         self.note_name(tree, &parent, name, None)?;
         link_fd(tree.path_fd(&inode)?.as_fd(), directory.as_fd(), name)?;
         let at = (directory.as_fd(), name);

@@ -27,18 +27,23 @@ use crate::tree::{Inode, Tree};
 /// A file that is about to get its first name. Nobody changes it until the secondary is told.
 pub(crate) struct Unnamed<'i> {
     inode: &'i Arc<Inode>,
+    /// The name under which the secondary gets it.
+    beside: Vec<u8>,
     #[allow(dead_code)] // it is only held
     order: MutexGuard<'i, Mark>,
 }
 
 impl<'i> Unnamed<'i> {
     /// `None`: it has a name. The order of the directory is held.
-    pub(crate) fn of(tree: &Tree, inode: &'i Arc<Inode>) -> io::Result<Option<Unnamed<'i>>> {
+    pub(crate) fn of(
+        mode: &Mode, tree: &Tree, inode: &'i Arc<Inode>,
+    ) -> io::Result<Option<Unnamed<'i>>> {
         if inode.kind != FileKind::Regular {
             return Ok(None);
         }
         let order = inode.order.lock();
-        Ok((tree.stat(inode)?.st_nlink == 0).then_some(Unnamed { inode, order }))
+        let unnamed = tree.stat(inode)?.st_nlink == 0;
+        Ok(unnamed.then(|| Unnamed { inode, beside: name_beside(mode), order }))
     }
 }
 
@@ -56,15 +61,23 @@ impl Engine {
         Ok((Done::Created { stat, generation, file }, Wait::Nothing))
     }
 
+    /// Before it gets a name in this directory. All of it is in doubt then, and so is the name
+    /// beside: a secondary that dies while it has the file only by that one comes back with it.
+    pub(crate) fn note_unnamed(
+        &self, tree: &Tree, file: &Unnamed<'_>, parent: &Inode,
+    ) -> io::Result<()> {
+        self.note_from(tree, file.inode, 0)?;
+        self.note_name(tree, parent, &file.beside, None)
+    }
+
     /// In step: it has just got this name.
     pub(crate) fn introduce_unnamed(
         &self, mode: &Mode, tree: &Arc<Tree>, file: Unnamed<'_>, (parent, name): (&Inode, &[u8]),
         parent_mtime: FileTime,
     ) -> io::Result<()> {
-        let beside = name_beside(mode);
-        self.introduce_whole(tree, file.inode, (parent.id, &beside), parent_mtime)?;
+        self.introduce_whole(tree, file.inode, (parent.id, &file.beside), parent_mtime)?;
         file.inode.bound_session.store(mode.session, Ordering::Release);
-        self.name_whole(parent.id, &beside, name, parent_mtime);
+        self.name_whole(parent.id, &file.beside, name, parent_mtime);
         Ok(())
     }
 }
