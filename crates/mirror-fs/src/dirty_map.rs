@@ -337,7 +337,7 @@ impl DirtyMap {
             log.end > SMALL_BYTES && log.end > 2 * after
         });
         let long = long || state.doubt.stale_zones() > 2 * ACTIVE_MAX;
-        let long = long || state.doubt.has_idle_cover();
+        let long = long || state.doubt.has_idle_cover() || state.doubt.has_large_name();
         if state.doubt.base == base && state.on_disk && !long {
             return Ok(());
         }

@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) attributes: u32,
     /// It was made in this epoch, so its name covers it.
     pub(super) new: u32,
+    /// Up to here (in zones) it was written in that epoch.
+    pub(super) end: u32,
     pub(super) places: Vec<(Identity, Name)>,
     /// The epoch in which its names were asked for last.
     pub(super) placed: u32,
@@ -61,6 +63,13 @@ impl File {
         let end = (last + 1).max(first + self.run).div_ceil(ADMITTED) * ADMITTED;
         self.admitted_to = end;
         (first, end - 1)
+    }
+
+    /// It is new, and this zone of it is written.
+    pub(super) fn grow(&mut self, last: u32) {
+        if last < ZONES_MAX {
+            self.end = self.end.max(last + 1);
+        }
     }
 
     /// In the log, whether or not it is touched.

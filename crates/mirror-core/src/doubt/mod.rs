@@ -26,6 +26,7 @@
 
 mod cover;
 mod file;
+mod large;
 mod list;
 mod log;
 mod marks;
@@ -206,6 +207,7 @@ impl Doubt {
         let (epoch, filling, durable) = (self.epoch, self.filling, self.durable);
         let file = self.known(id, place);
         if file.new == epoch {
+            file.grow(last);
             return None;
         }
         let admitted = file.new != 0 || file.has(first, last);

@@ -14,7 +14,8 @@ impl Doubt {
         let kept = |epoch: u32| epoch > confirmed || (epoch > ACTIVE && epoch >= oldest);
         // What they covered is written by name.
         self.covers.clear();
-        self.names.retain(|_, entry| kept(entry.epoch));
+        let large = self.names_of_large();
+        self.names.retain(|name, entry| kept(entry.epoch) && !large.contains(name));
         for file in self.files.values_mut() {
             if file.new <= confirmed {
                 file.new = 0;
