@@ -40,6 +40,9 @@ class SmallFiles(RandomLoad):
         if self.links:
             super().link()
 
+    def named(self) -> list[int]:
+        return [d for d in super().named() if self.links or os.fstat(d).st_nlink == 0]
+
 
 class BigFiles:
     """Files of several zones, of which a part changes at a time."""

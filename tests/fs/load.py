@@ -135,9 +135,13 @@ class RandomLoad:
         self.keep(descriptor)
         os.pwrite(descriptor, self.rng.randbytes(20_000), self.rng.randrange(10_000))
 
+    def named(self) -> list[int]:
+        """Those that may get a name."""
+        return self.held
+
     def name_held(self) -> None:
         """Refused (ENOENT) where it has lost its name; what is named is written to as well."""
-        if self.held:
-            descriptor = self.rng.choice(self.held)
+        if held := self.named():
+            descriptor = self.rng.choice(held)
             os.link(f"/proc/self/fd/{descriptor}", self.name(), src_dir_fd=descriptor)
             os.pwrite(descriptor, self.rng.randbytes(500), self.rng.randrange(40_000))

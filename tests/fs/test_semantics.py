@@ -4,6 +4,9 @@ Known differences, each with its reason, and each a test below where it can be o
 
 - Cloning a file (`FICLONE`) is refused with EOPNOTSUPP by the kernel's FUSE, also above xfs.
 - `chown` of a file to nobody else (`-1, -1`) does nothing at all: the kernel's FUSE does not ask.
+- A file with set-group-id and without execution for its group keeps that bit when somebody who is
+  not in the group truncates, writes to or owns it anew: Linux takes it away since 6.2, FUSE does
+  not say so.
 - `fallocate` to collapse or insert a range is refused with EOPNOTSUPP, by the kernel's FUSE itself.
 - With `sync = "fsync"` SEEK_HOLE and SEEK_DATA find no holes: the kernel asks before it has brought
   out what it holds back, so that data would be taken for holes. Holes stay holes on both disks.

@@ -66,6 +66,8 @@ pub mod init {
     pub const POSIX_ACL: u64 = 1 << 20;
     pub const MAX_PAGES: u64 = 1 << 22;
     pub const HANDLE_KILLPRIV_V2: u64 = 1 << 28;
+    /// SETXATTR has a field of flags more.
+    pub const SETXATTR_EXT: u64 = 1 << 29;
     /// There is a second field of flags.
     pub const INIT_EXT: u64 = 1 << 30;
     pub const DIRECT_IO_ALLOW_MMAP: u64 = 1 << 36;
@@ -92,6 +94,7 @@ pub mod set {
     pub const KILL_SUIDGID: u32 = 1 << 11;
 }
 
+pub const SETXATTR_ACL_KILL_SGID: u32 = 1 << 0;
 pub const GETATTR_FILE: u32 = 1 << 0;
 pub const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 pub const FSYNC_DATA_ONLY: u32 = 1 << 0;

@@ -57,7 +57,8 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub fn read(bytes: &'a [u8]) -> Result<Request<'a>, Malformed> {
+    /// `agreed`: on what of `abi::init` kernel and session have agreed.
+    pub fn read(bytes: &'a [u8], agreed: u64) -> Result<Request<'a>, Malformed> {
         let (length, mut fields) = (bytes.len(), Fields(bytes));
         let mut header = || -> Field<(u32, u32, u64, u64, Caller, usize)> {
             let (length, code, unique) = (fields.u32()?, fields.u32()?, fields.u64()?);
@@ -76,12 +77,13 @@ impl<'a> Request<'a> {
         }
         // What follows the request by agreement; nothing was agreed on.
         fields.0 = &fields.0[..fields.0.len() - extension];
-        let operation = operation(code, &mut fields).map_err(|w| malformed(Some(unique), w))?;
+        let operation =
+            operation(code, &mut fields, agreed).map_err(|w| malformed(Some(unique), w))?;
         Ok(Request { unique, node, caller, operation })
     }
 }
 
-fn operation<'a>(code: u32, fields: &mut Fields<'a>) -> Field<Operation<'a>> {
+fn operation<'a>(code: u32, fields: &mut Fields<'a>, agreed: u64) -> Field<Operation<'a>> {
     use Operation as O;
     Ok(match code {
         opcode::INIT => O::Init(init(fields)?),
@@ -105,8 +107,13 @@ fn operation<'a>(code: u32, fields: &mut Fields<'a>) -> Field<Operation<'a>> {
         opcode::LISTXATTR => O::ListXattr { bytes: fields.u32()? },
         opcode::SETXATTR => {
             let (bytes, flags) = (fields.u32()?, fields.u32()?);
+            let more = match agreed & abi::init::SETXATTR_EXT {
+                0 => 0,
+                _ => (fields.u32()?, fields.skip(4)?).0,
+            };
+            let kill_sgid = more & abi::SETXATTR_ACL_KILL_SGID != 0;
             let name = fields.text()?;
-            O::SetXattr { name, value: fields.bytes(bytes as usize)?, flags }
+            O::SetXattr { name, value: fields.bytes(bytes as usize)?, flags, kill_sgid }
         }
         opcode::REMOVEXATTR => O::RemoveXattr { name: fields.text()? },
         _ => return names(code, fields),

@@ -136,6 +136,8 @@ pub enum Operation<'a> {
         name: &'a [u8],
         value: &'a [u8],
         flags: u32,
+        /// The caller may not keep the set-group-id bit with this access list.
+        kill_sgid: bool,
     },
     RemoveXattr {
         name: &'a [u8],

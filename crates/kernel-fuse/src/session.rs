@@ -41,7 +41,8 @@ impl Session {
         let mut buffer = Buffer::new(wishes.max_write_bytes);
         let ended = || io::Error::new(io::ErrorKind::NotConnected, "it was unmounted at once");
         let bytes = device.receive(buffer.room())?.ok_or_else(ended)?;
-        let request = Request::read(bytes).map_err(|malformed| io::Error::other(malformed.what))?;
+        let request =
+            Request::read(bytes, 0).map_err(|malformed| io::Error::other(malformed.what))?;
         let reply = Reply::new(device.clone(), request.unique);
         let kernel = match request.operation {
             Operation::Init(kernel) => kernel,
@@ -77,7 +78,8 @@ impl Session {
         let mut running = Vec::new();
         for (number, device) in devices.into_iter().enumerate() {
             let (handler, max_write_bytes) = (handler.clone(), self.max_write_bytes);
-            let serve = move || serve_device(&device, max_write_bytes, &*handler);
+            let agreed = self.agreed;
+            let serve = move || serve_device(&device, max_write_bytes, agreed, &*handler);
             running.push(std::thread::Builder::new().name(format!("fuse-{number}")).spawn(serve)?);
         }
         let panicked = || io::Error::other("a thread of it panicked");
@@ -98,10 +100,12 @@ fn can_talk(kernel: &Init) -> Result<(), String> {
     Ok(())
 }
 
-fn serve_device(device: &Arc<Device>, max_write: u32, handler: &dyn Handler) -> io::Result<()> {
+fn serve_device(
+    device: &Arc<Device>, max_write: u32, agreed: u64, handler: &dyn Handler,
+) -> io::Result<()> {
     let mut buffer = Buffer::new(max_write);
     while let Some(bytes) = device.receive(buffer.room())? {
-        let request = match Request::read(bytes) {
+        let request = match Request::read(bytes, agreed) {
             Ok(request) => request,
             Err(malformed) => {
                 tracing::error!("a request of the kernel cannot be read: {}", malformed.what);

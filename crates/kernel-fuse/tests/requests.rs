@@ -37,7 +37,7 @@ fn what_the_kernel_asks() {
     old.lines().filter(|l| l.starts_with('#')).for_each(|line| written += &format!("{line}\n"));
     let mut wrong = Vec::new();
     for (what, bytes, meaning) in vectors() {
-        let request = Request::read(&bytes).unwrap();
+        let request = Request::read(&bytes, 0).unwrap();
         let got = told(&request);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         written += &format!("{what} {hex}\n    {got}\n");
@@ -60,7 +60,7 @@ fn what_is_cut_short_is_refused_and_can_be_answered() {
             if length >= 4 {
                 cut[..4].copy_from_slice(&(length as u32).to_ne_bytes());
             }
-            match Request::read(&cut) {
+            match Request::read(&cut, 0) {
                 Err(Malformed { unique, .. }) => {
                     assert_eq!(unique.is_some(), length >= 40, "{what}")
                 }
@@ -75,16 +75,34 @@ fn what_is_cut_short_is_refused_and_can_be_answered() {
 fn what_lies_about_its_length_is_refused() {
     let (_, mut bytes, _) = vectors().swap_remove(0);
     bytes[0] += 1;
-    assert!(Request::read(&bytes).is_err());
+    assert!(Request::read(&bytes, 0).is_err());
     bytes[0] -= 1;
     bytes[36] = 0xff; // more extensions than there are bytes
-    assert!(Request::read(&bytes).is_err());
+    assert!(Request::read(&bytes, 0).is_err());
 }
 
 #[test]
 fn an_unknown_request_is_one() {
     let (_, mut bytes, _) = vectors().swap_remove(0);
     bytes[4..8].copy_from_slice(&99u32.to_ne_bytes());
-    let request = Request::read(&bytes).unwrap();
+    let request = Request::read(&bytes, 0).unwrap();
     assert_eq!(request.operation, Operation::Unknown { opcode: 99 });
+}
+
+#[test]
+fn an_access_list_may_take_the_set_group_id_bit() {
+    let whole = vectors().into_iter().find(|(what, ..)| what == "set_xattr").unwrap().1;
+    for (flags, expected) in [(0u32, false), (1, true)] {
+        let mut bytes = whole.clone();
+        let field = [flags.to_ne_bytes(), [0; 4]].concat();
+        bytes.splice(48..48, field);
+        let length = bytes.len() as u32;
+        bytes[..4].copy_from_slice(&length.to_ne_bytes());
+        let Operation::SetXattr { name, value, flags, kill_sgid } =
+            Request::read(&bytes, kernel_fuse::abi::init::SETXATTR_EXT).unwrap().operation
+        else {
+            panic!("another request");
+        };
+        assert_eq!((name, value, flags, kill_sgid), (&b"user.x"[..], &b"value"[..], 0, expected));
+    }
 }

@@ -71,6 +71,8 @@ pub enum Change<'a> {
         name: Name<'a>,
         value: Cow<'a, [u8]>,
         flags: u32,
+        /// The set-group-id bit goes with it.
+        kill_sgid: bool,
     },
     RemoveXattr {
         number: u64,
@@ -145,8 +147,9 @@ impl Change<'_> {
             Change::SetAttributes { number, file, size, kill_suid, change } => {
                 Change::SetAttributes { number, file, size, kill_suid, change }
             }
-            Change::SetXattr { number, name, value, flags } => {
-                Change::SetXattr { number, name: own(name), value: own(value), flags }
+            Change::SetXattr { number, name, value, flags, kill_sgid } => {
+                let (name, value) = (own(name), own(value));
+                Change::SetXattr { number, name, value, flags, kill_sgid }
             }
             Change::RemoveXattr { number, name } => Change::RemoveXattr { number, name: own(name) },
             Change::Allocate { number, file, mode, offset, length } => {

@@ -16,6 +16,7 @@ use crate::mounted::{entry_of, nothing, time_of, Mounted, REMEMBER};
 use crate::tree::kind_of;
 
 const ROOT_UID: u32 = 0;
+const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
 fn durable(flags: i32) -> Durable {
     match flags & libc::O_SYNC {
@@ -42,9 +43,11 @@ impl Handler for Mounted {
                 let change = Change::Allocate { number: node, file, mode, offset, length };
                 self.submit(change, nothing(reply));
             }
-            Asked::SetXattr { name: of, value, flags } => {
-                let value = Cow::Borrowed(value);
-                let change = Change::SetXattr { number: node, name: name(of), value, flags };
+            Asked::SetXattr { name: of, value, flags, kill_sgid } => {
+                // The kernel says so of the default list as well, by which it does not go.
+                let kill_sgid = kill_sgid && of == ACCESS_LIST;
+                let (number, name, value) = (node, name(of), Cow::Borrowed(value));
+                let change = Change::SetXattr { number, name, value, flags, kill_sgid };
                 self.submit(change, nothing(reply));
             }
             Asked::RemoveXattr { name: of } => {

@@ -34,6 +34,7 @@ const WANTED: u64 = init::ASYNC_READ
     | init::DONT_MASK
     | init::POSIX_ACL
     | init::HANDLE_KILLPRIV_V2
+    | init::SETXATTR_EXT
     | init::PARALLEL_DIROPS
     | init::DO_READDIRPLUS
     | init::READDIRPLUS_AUTO

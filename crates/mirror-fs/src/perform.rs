@@ -51,6 +51,11 @@ impl Remainder {
     }
 }
 
+/// The bits of a mode without set-group-id, if it has that.
+fn without_sgid(mode: u32) -> Option<u32> {
+    (mode & libc::S_ISGID != 0).then_some(mode & 0o7777 & !libc::S_ISGID)
+}
+
 impl Engine {
     /// Does the change. The gate is open and `mode` is held.
     pub(crate) fn perform(
@@ -68,12 +73,13 @@ impl Engine {
                 let done = self.set_attributes(mode, tree, number, file, size, kill_suid, change);
                 self.settle_file(tree, number, done, answer);
             }
-            Change::SetXattr { number, name, value, flags } => {
-                let done = self.set_xattr(mode, tree, number, &name, Some((&value, flags)));
+            Change::SetXattr { number, name, value, flags, kill_sgid } => {
+                let value = Some((&*value, flags));
+                let done = self.set_xattr(mode, tree, number, &name, value, kill_sgid);
                 self.settle_file(tree, number, done, answer);
             }
             Change::RemoveXattr { number, name } => {
-                let done = self.set_xattr(mode, tree, number, &name, None);
+                let done = self.set_xattr(mode, tree, number, &name, None, false);
                 self.settle_file(tree, number, done, answer);
             }
             Change::Allocate { number, file, mode: how, offset, length } => {
@@ -290,13 +296,22 @@ impl Engine {
     }
 
     fn set_xattr(
-        &self, mode: &Mode, tree: &Arc<Tree>, number: u64, name: &[u8], value: Option<(&[u8], u32)>,
+        &self, mode: &Mode, tree: &Arc<Tree>, number: u64, name: &[u8],
+        value: Option<(&[u8], u32)>, kill_sgid: bool,
     ) -> io::Result<Done> {
         let inode = tree.inode(number)?;
         let (mark, known) = self.ordered(mode, tree, &inode);
         let path = tree.path_fd(&inode)?;
         self.note_attributes(tree, &inode)?;
         apply_xattr(path.as_fd(), name, value)?;
+        let without = match kill_sgid {
+            true => without_sgid(calls::fstat(path.as_fd())?.st_mode),
+            false => None,
+        };
+        let change = AttributeChange { mode: without, ..AttributeChange::default() };
+        if without.is_some() {
+            self.told(apply_attributes(path.as_fd(), &change))?;
+        }
         if known && (mode.full || mark.for_attributes(mode.session) == Send::All) {
             let id = inode.id;
             let operation = match value {
@@ -304,6 +319,9 @@ impl Engine {
                 None => Operation::RemoveXattr { id, name },
             };
             self.outbox.put(&operation, None);
+            if without.is_some() {
+                self.outbox.put(&Operation::SetAttributes { id, change }, None);
+            }
         }
         Ok(Done::Nothing)
     }

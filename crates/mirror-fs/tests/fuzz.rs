@@ -122,9 +122,11 @@ fn fuzz_requests_of_the_kernel() {
             input[..4].copy_from_slice(&length.to_ne_bytes());
         }
     };
-    fuzz("requests of the kernel", &real, 64, length, |input| match Request::read(input) {
-        Ok(_) => Ok(true),
-        Err(malformed) => reason(malformed.what.to_owned()),
+    fuzz("requests of the kernel", &real, 64, length, |input| {
+        match Request::read(input, u64::from(*input.last().unwrap_or(&0)) << 29) {
+            Ok(_) => Ok(true),
+            Err(malformed) => reason(malformed.what.to_owned()),
+        }
     });
 }
 
