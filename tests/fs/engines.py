@@ -82,7 +82,9 @@ class Engine:
         return True
 
     def log(self) -> str:
-        return (self.run_dir / "mirror.log").read_text(errors="replace")
+        """Nothing, if it was never started."""
+        log = self.run_dir / "mirror.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def command(self, name: str, timeout_s: float = 30, **fields: Any) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as line:
