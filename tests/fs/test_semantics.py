@@ -18,8 +18,10 @@ Known differences, each with its reason, and each a test below where it can be o
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -126,6 +128,20 @@ def test_the_time_of_birth_is_told(stage: Stage) -> None:
     seconds, size = born.stdout.split()
     assert before - 2 <= int(seconds) <= time.time() + 2
     assert size == "1"
+    with path.open("rb") as file:
+        path.unlink()
+        told = birth(file.fileno())
+    assert told is not None, "also of a file that has lost its name"
+    assert before - 2 <= told <= time.time() + 2
+
+
+def birth(descriptor: int) -> int | None:
+    """Of an open file, by statx(2), in seconds."""
+    libc, told = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(256)
+    empty_path, birth_mask, birth_offset = 0x1000, 0x800, 80
+    assert libc.statx(descriptor, b"", empty_path, birth_mask, told) == 0
+    mask, seconds = struct.unpack_from("I", told)[0], struct.unpack_from("q", told, birth_offset)[0]
+    return seconds if mask & birth_mask else None
 
 
 @pytest.mark.parametrize("mode", [COLLAPSE_RANGE, INSERT_RANGE])

@@ -1,7 +1,7 @@
 //! Requests that change nothing: answered at once, on either role.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use kernel_fuse::{Caller, FileSystem, Listing, Operation as Asked, Reply, Time};
@@ -106,13 +106,19 @@ impl Mounted {
         }
     }
 
-    /// The time of birth is each node's own, so the kernel does not remember it.
+    /// The kernel does not remember the time of birth, which is each node's own.
     fn birth(&self, number: u64, file: Option<u64>, reply: Reply) {
-        let born = |number| {
-            let inode = self.tree.inode(number)?;
-            reading::time_of_birth(self.tree.path_fd(&inode)?.as_fd())
+        let asked = |fd: BorrowedFd<'_>| {
+            let stat = calls::fstat(fd)?;
+            Ok((stat, reading::time_of_birth(fd)?))
         };
-        match self.stat(number, file).and_then(|stat| Ok((stat, born(number)?))) {
+        let told = match file.and_then(|file| self.engine.files.file(file).ok()) {
+            Some(file) => asked(file.fd.as_fd()),
+            None => {
+                self.tree.inode(number).and_then(|inode| asked(self.tree.path_fd(&inode)?.as_fd()))
+            }
+        };
+        match told {
             Ok((stat, born)) => {
                 let born = born.map(|(seconds, nanoseconds)| Time { seconds, nanoseconds });
                 let shown = attributes(&stat, number == ROOT_INODE);
