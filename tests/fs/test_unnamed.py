@@ -188,6 +188,23 @@ def test_one_writes_while_another_gives_the_name(pair: Pair) -> None:
     assert pair.a.status()["last_resync"] == before, "the session went through"
 
 
+@pytest.mark.parametrize("pair", [{"faults": [], "peer_timeout_ms": 1000}], indirect=True)
+def test_a_large_file_may_take_the_other_disk_its_time(pair: Pair) -> None:
+    """This node's disk may have had it long ago; the other's has all of it to write now."""
+    pair.start()
+    before = pair.a.status()["last_resync"]
+    descriptor = unnamed(pair.a.tree, CONTENT * 20)
+    os.fsync(descriptor)
+    pair.b.command("faults", plan=[{"effect": "sync", "what": {"slow": {"ms": 4000}}}])
+    begun = time.monotonic()
+    assert give_name(descriptor, pair.a.tree / "large") is None
+    assert time.monotonic() - begun > 4, "it waited for that disk"
+    os.close(descriptor)
+    assert pair.a.status()["link"] == "up"
+    assert pair.a.status()["last_resync"] == before, "and did not take it for one that hangs"
+    same(pair)
+
+
 @pytest.fixture
 def disks(home: Path) -> Iterator[tuple[Pair, CutDisk]]:
     """A pair whose second's tree lies on a disk of which the power can be cut."""

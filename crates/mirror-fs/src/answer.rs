@@ -55,6 +55,8 @@ impl Reply {
 /// Answers once when several parts are done; the first error wins.
 pub struct Join {
     begun: Instant,
+    /// What the other node is given at least, whatever this one needs.
+    least: Duration,
     here: OnceLock<Duration>,
     left: AtomicU8,
     errno: AtomicI32,
@@ -63,8 +65,14 @@ pub struct Join {
 
 impl Join {
     pub fn new(parts: u8, answer: Answer, done: Done) -> Arc<Join> {
+        Join::giving(Duration::ZERO, parts, answer, done)
+    }
+
+    /// For a sync of what this node's disk has and the other's has not: it takes longer there.
+    pub fn giving(least: Duration, parts: u8, answer: Answer, done: Done) -> Arc<Join> {
         Arc::new(Join {
             begun: Instant::now(),
+            least,
             here: OnceLock::new(),
             left: AtomicU8::new(parts),
             errno: AtomicI32::new(0),
@@ -82,7 +90,8 @@ impl Join {
     /// it was asked or (over a new connection) asked again.
     pub fn is_overdue(&self, asked_again: Instant, limit: Duration) -> bool {
         let Some(here) = self.here.get() else { return false };
-        asked_again.max(self.begun + *here).elapsed() > *here + limit
+        let here = self.least.max(*here);
+        asked_again.max(self.begun + here).elapsed() > here + limit
     }
 
     pub fn part_done(&self, errno: i32) {

@@ -1,7 +1,7 @@
 //! How much the kernel reads ahead on a mount, and how much it holds back (its *backing device
 //! information*). Its defaults for FUSE are made for programs it cannot trust.
 //!
-//! - It reads ahead by 128 KiB, a request each. Files are read a third faster with two requests of
+//! - It reads ahead by 128 KiB, a request each. Files are read a tenth faster with two requests of
 //!   1 MiB under way (`docs/internals/bench.md`).
 //! - Of what is written and not brought out (the policy `fsync`) it holds 1 % of what a disk may
 //!   have, and makes writers wait beyond that. Here it may hold so much as can be brought out

@@ -17,7 +17,7 @@ use mirror_core::message::{AttributeChange, Creator, FileKind, Operation};
 use mirror_core::units::{FileId, FileTime};
 use rustix::fs::Stat;
 
-use crate::answer::{Answer, Done, Join, Reply};
+use crate::answer::{Answer, Done, Reply};
 use crate::below::{self, link_fd, make_node, unlink};
 use crate::border::Side;
 use crate::calls;
@@ -25,6 +25,7 @@ use crate::change::{Change, NewNode};
 use crate::engine::Engine;
 use crate::leaving::Leaving;
 use crate::mode::Mode;
+use crate::perform::Remainder;
 use crate::progress::Progress;
 use crate::tree::{mtime_of, Inode, Tree};
 use crate::unnamed::Unnamed;
@@ -40,7 +41,8 @@ pub(crate) enum Wait {
     Nothing,
     /// The secondary has done everything before it.
     Applied,
-    /// And has this file on its disk: it was synced here before the secondary knew of it.
+    /// And has this regular file on its disk: all of it has just come there, and what of it was
+    /// synced before was promised.
     Synced(FileId),
 }
 
@@ -60,7 +62,7 @@ fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
 impl Engine {
     pub(crate) fn perform_name(
         &self, mode: &Mode, tree: &Arc<Tree>, change: Change<'_>, answer: Answer,
-    ) {
+    ) -> Remainder {
         let named = match &change {
             Change::Make { parent, name, node, creator } => {
                 self.make(mode, tree, *parent, name, node, *creator)
@@ -84,14 +86,10 @@ impl Engine {
         match named {
             Ok((done, Wait::Nothing)) => Reply::Alone(answer, Ok(done)).give(),
             Ok((done, Wait::Applied)) => self.settle(Ok(done), answer),
-            Ok((done, Wait::Synced(id))) => {
-                let join = Join::new(2, answer, done);
-                let sync = Operation::Sync { id, data_only: false };
-                self.outbox.put(&sync, Some(Reply::Joined(join.clone())));
-                join.done_here(0);
-            }
+            Ok((done, Wait::Synced(id))) => return self.sync_new(tree, id, done, answer),
             Err(error) => answer(Err(self.failure(&error))),
         }
+        Remainder::Nothing
     }
 
     fn refuse_hidden(tree: &Tree, parent: &Inode, name: &[u8]) -> io::Result<()> {
@@ -193,14 +191,15 @@ impl Engine {
         let order = self.ordered(mode, tree, &parent);
         let _touch = self.touch_name(&inode);
         let directory = tree.path_fd(&parent)?;
-        let unnamed = Unnamed::of(mode, tree, &inode)?;
+        let path = tree.path_fd(&inode)?;
+        let unnamed = Unnamed::of(mode, path.as_fd(), &inode)?;
         if let Some(unnamed) = &unnamed {
             self.note_unnamed(tree, unnamed, &parent)?;
         }
         self.note_moved(tree, &inode, &parent, name);
         self.note_attributes(tree, &inode)?;
         self.note_name(tree, &parent, name, None)?;
-        link_fd(tree.path_fd(&inode)?.as_fd(), directory.as_fd(), name)?;
+        link_fd(path.as_fd(), directory.as_fd(), name)?;
         let at = (directory.as_fd(), name);
         tree.arrive(&inode, parent.id, at);
         let send = self.sends(mode, tree, &order, &parent, at, inode.kind)?;
@@ -211,7 +210,8 @@ impl Engine {
                 Wait::Nothing
             }
         };
-        let stat = tree.stat(&inode)?;
+        let stat = calls::fstat(path.as_fd())?;
+        drop(path);
         let inode = tree.count_lookup(inode);
         let generation = inode.handle.generation();
         Ok((Done::Entry { stat, generation }, wait))

@@ -86,7 +86,7 @@ impl Engine {
                 let done = self.allocate(mode, tree, number, file, (how, offset, length));
                 self.settle_file(tree, number, done, answer);
             }
-            names => self.perform_name(mode, tree, names, answer),
+            names => return self.perform_name(mode, tree, names, answer),
         }
         Remainder::Nothing
     }

@@ -6,23 +6,28 @@
 //! promised for this name, so the caller waits until the secondary has it on its disk.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::time::Duration;
 
-use mirror_core::message::{Creator, FileKind};
-use mirror_core::units::FileTime;
+use mirror_core::message::{Creator, FileKind, Operation};
+use mirror_core::units::{FileId, FileTime};
 use parking_lot::MutexGuard;
 
-use crate::answer::Done;
+use crate::answer::{Answer, Done, Join, Reply};
 use crate::below::make_unnamed;
 use crate::border::name_beside;
 use crate::calls;
 use crate::engine::Engine;
 use crate::mode::Mode;
 use crate::names::{Named, Wait};
+use crate::perform::{Remainder, SyncFd};
 use crate::progress::Mark;
-use crate::tree::{Inode, Tree};
+use crate::tree::{size_of, Inode, Tree};
+
+/// A disk that is slower is taken for one that hangs.
+const SLOW_DISK_BYTES_PER_MS: u64 = 10_000;
 
 /// A file that is about to get its first name. Nobody changes it until the secondary is told.
 pub(crate) struct Unnamed<'i> {
@@ -36,13 +41,13 @@ pub(crate) struct Unnamed<'i> {
 impl<'i> Unnamed<'i> {
     /// `None`: it has a name. The order of the directory is held.
     pub(crate) fn of(
-        mode: &Mode, tree: &Tree, inode: &'i Arc<Inode>,
+        mode: &Mode, path: BorrowedFd<'_>, inode: &'i Arc<Inode>,
     ) -> io::Result<Option<Unnamed<'i>>> {
         if inode.kind != FileKind::Regular {
             return Ok(None);
         }
         let order = inode.order.lock();
-        let unnamed = tree.stat(inode)?.st_nlink == 0;
+        let unnamed = calls::fstat(path)?.st_nlink == 0;
         Ok(unnamed.then(|| Unnamed { inode, beside: name_beside(mode), order }))
     }
 }
@@ -68,6 +73,28 @@ impl Engine {
     ) -> io::Result<()> {
         self.note_from(tree, file.inode, 0)?;
         self.note_name(tree, parent, &file.beside, None)
+    }
+
+    /// Both nodes sync a file that the secondary has just got whole.
+    pub(crate) fn sync_new(
+        &self, tree: &Tree, id: FileId, done: Done, answer: Answer,
+    ) -> Remainder {
+        let opened = tree.inode(id.inode()).and_then(|inode| {
+            let fd = tree.open_file(&inode, libc::O_RDONLY | libc::O_NOATIME)?;
+            Ok((size_of(fd.as_fd())?, fd))
+        });
+        let (bytes, fd) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                answer(Err(self.failure(&error)));
+                return Remainder::Nothing;
+            }
+        };
+        let least = Duration::from_millis(bytes / SLOW_DISK_BYTES_PER_MS);
+        let join = Join::giving(least, 2, answer, done);
+        let sync = Operation::Sync { id, data_only: false };
+        self.outbox.put(&sync, Some(Reply::Joined(join.clone())));
+        Remainder::Sync { fd: SyncFd::Own(fd), data_only: false, join }
     }
 
     /// In step: it has just got this name.
