@@ -87,7 +87,7 @@ impl Mounted {
         let engine = self.engine.clone();
         move |outcome| match outcome {
             Ok(Done::Entry { stat, generation }) => {
-                let generation = engine.shown_generation(generation, &stat);
+                let generation = engine.shown_by_primary(generation);
                 reply.entry(&entry_of(&stat, generation, false, REMEMBER));
             }
             Ok(_) => reply.error(libc::EIO),

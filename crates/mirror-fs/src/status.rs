@@ -7,6 +7,7 @@ use std::time::Duration;
 use mirror_core::generation::compare;
 use serde_json::{json, Map, Value};
 
+use crate::config::SyncPolicy;
 use crate::control::{Commands, Refusal, Request};
 use crate::effect;
 use crate::engine::Engine;
@@ -212,13 +213,21 @@ impl Engine {
     /// knows the file. Where that may be untrue (on a secondary, and after a change of role), a new
     /// number makes it take the file as a new one.
     pub fn shown_generation(&self, generation: u64, stat: &rustix::fs::Stat) -> u64 {
-        if self.config.sync == crate::config::SyncPolicy::Write {
+        let shown = self.shown_by_primary(generation);
+        if self.config.sync == SyncPolicy::Write || self.mode.read().role == Role::Primary {
+            return shown;
+        }
+        let mixed = (stat.st_size as u64).wrapping_mul(0x85eb_ca6b) ^ stat.st_mtime_nsec;
+        shown ^ mixed & 0xffff_ffff
+    }
+
+    /// The same, in the answer to a change: it does not look at the mode (`answer::Answer`), and
+    /// need not, since only a primary makes changes.
+    pub fn shown_by_primary(&self, generation: u64) -> u64 {
+        if self.config.sync == SyncPolicy::Write {
             return generation;
         }
-        let mut mixed = generation ^ (self.incarnation.load(Relaxed).wrapping_mul(0x9e37_79b9));
-        if self.mode.read().role != Role::Primary {
-            mixed ^= (stat.st_size as u64).wrapping_mul(0x85eb_ca6b) ^ stat.st_mtime_nsec;
-        }
-        mixed & 0xffff_ffff
+        let incarnation = self.incarnation.load(Relaxed).wrapping_mul(0x9e37_79b9);
+        (generation ^ incarnation) & 0xffff_ffff
     }
 }

@@ -46,9 +46,9 @@ impl Engine {
     pub(crate) fn tell_untold(&self, mode: &Mode) -> Vec<(Arc<Tree>, Arc<Inode>)> {
         let untold = std::mem::take(&mut *self.untold.lock());
         for (tree, inode) in &untold {
-            inode.time_untold.store(false, Ordering::Release);
-            if mode.session != 0 {
-                self.tell_time(mode, tree, inode);
+            match mode.session {
+                0 => inode.time_untold.store(false, Ordering::Release),
+                _ => self.tell_time(mode, tree, inode),
             }
         }
         untold
@@ -65,6 +65,9 @@ impl Engine {
 
     fn tell_time(&self, mode: &Mode, tree: &Arc<Tree>, inode: &Arc<Inode>) {
         let (mark, known) = self.ordered(mode, tree, inode);
+        // Under the lock, or a verification could take a time that is on its way for one that is
+        // known there.
+        inode.time_untold.store(false, Ordering::Release);
         // The secondary's file changes now, which may be after a checkpoint.
         if self.note_attributes(tree, inode).is_err() {
             return;

@@ -1,0 +1,71 @@
+"""Writes are held back and let go, over and over, while files are made: nobody waits for ever.
+
+A change of mode waits until no change is half done, and whatever wants to see the mode meanwhile
+waits behind it. An answer that looked at the mode, given while its own change still held it, once
+made an engine stand still for good.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.fs.compared import same
+from tests.fs.engines import Engine, Pair
+from tests.fs.operations.unnamed import UNNAMED, give_name
+
+pytestmark = pytest.mark.timeout(120)
+POLICIES = pytest.mark.parametrize("pair", [{"sync": "write"}, {"sync": "fsync"}], indirect=True)
+HOLDS = 400
+
+
+def make_names(root: Path, stop: threading.Event) -> None:
+    number = 0
+    while not stop.is_set():
+        number += 1
+        place = root / f"{number % 50}"
+        place.mkdir()
+        descriptor = os.open(place, UNNAMED, 0o640)
+        give_name(descriptor, place / "file")
+        os.close(descriptor)
+        os.close(os.open(place / "made", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.link(place / "made", place / "link")
+        for name in ("file", "made", "link"):
+            (place / name).unlink()
+        place.rmdir()
+
+
+def hold_and_let_go(engine: Engine, epoch: int) -> None:
+    roots = [engine.tree / name for name in ("one", "two", "three")]
+    for root in roots:
+        root.mkdir()
+    stop = threading.Event()
+    makers = [threading.Thread(target=make_names, args=(root, stop)) for root in roots]
+    for maker in makers:
+        maker.start()
+    try:
+        for _ in range(HOLDS):
+            engine.command("freeze", 10, epoch=epoch)
+            engine.command("thaw", 10, epoch=epoch)
+    finally:
+        stop.set()
+        for maker in makers:
+            maker.join(10)
+    assert not any(maker.is_alive() for maker in makers), "a change is not answered"
+
+
+@POLICIES
+def test_with_a_second(pair: Pair) -> None:
+    pair.start()
+    hold_and_let_go(pair.a, pair.epoch)
+    same(pair)
+
+
+@POLICIES
+def test_alone(pair: Pair) -> None:
+    pair.a.start()
+    pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
+    hold_and_let_go(pair.a, pair.epoch)
