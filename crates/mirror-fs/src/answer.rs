@@ -21,7 +21,7 @@ pub enum Done {
 }
 
 pub type Outcome = Result<Done, i32>;
-/// It is given wherever the outcome is known: also by the thread that hears the secondary, and while
+/// It is given where the outcome is known: also by the thread that hears the secondary, and while
 /// the change itself holds the mode. So it must not look at the mode, or wait for anything else.
 pub type Answer = Box<dyn FnOnce(Outcome) + Send>;
 
