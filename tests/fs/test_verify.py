@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +159,39 @@ def test_no_false_alarm_under_load(pair: Pair) -> None:
             looked_twice += result["looked_twice"]
     assert rounds > 3
     assert looked_twice > rounds, "the load was in the way, so this test shows something"
+    same(pair)
+
+
+def append(path: Path, stop: threading.Event) -> None:
+    with path.open("ab", buffering=0) as file:
+        while not stop.is_set():
+            file.write(b"x" * 100)
+            if file.tell() > 100_000:
+                file.truncate(0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_times_that_are_on_their_way_are_no_difference(pair: Pair) -> None:
+    """On a machine where threads wait for a processor between any two steps."""
+    pair.start()
+    stop = threading.Event()
+    paths = [pair.a.tree / f"file{number}" for number in range(4)]
+    writers = [threading.Thread(target=append, args=(path, stop)) for path in paths]
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(5)]
+    try:
+        for writer in writers:
+            writer.start()
+        for _ in range(1200):
+            result = verify(pair)
+            assert found(result) == {}, result
+    finally:
+        stop.set()
+        for process in busy:
+            process.kill()
+            process.wait()
+        for writer in writers:
+            writer.join(30)
     same(pair)
 
 
