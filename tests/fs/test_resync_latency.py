@@ -6,6 +6,7 @@ Both are measured in one run, so that the machine and what else it does count on
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -43,6 +44,14 @@ def fio(place: Path, seconds: int, sync: bool) -> dict[str, Felt]:
     return {part: Felt(found, part) for part in (["write", "sync"] if sync else ["write"])}
 
 
+def overwrite(place: Path, chunk: bytes, count: int) -> None:
+    """And bring it out to the disk, so that this is not what the next writes wait for."""
+    with place.open("r+b", buffering=0) as file:
+        for _ in range(count):
+            file.write(chunk)
+        os.fsync(file.fileno())
+
+
 def resync(pair: Pair) -> dict[str, Any]:
     found: dict[str, Any] = pair.a.status()["resync"] or {}
     return found
@@ -67,7 +76,7 @@ def test_writes_during_a_resync_take_at_most_three_times_as_long(pair: Pair, syn
     pair.b.kill()
     pair.a.wait_status(link="down")
     pair.a.command("continue_alone", epoch=pair.next_epoch())
-    (pair.b.tree / "bulk").write_bytes(chunk[::-1] * 128)
+    overwrite(pair.a.tree / "bulk", chunk[::-1], 128)
     during: dict[str, Felt] = {}
     thread = threading.Thread(target=lambda: during.update(fio(app, seconds - 1, sync)))
     pair.b.start()
