@@ -114,6 +114,26 @@ def test_names_are_given_in_a_resync(pair: Pair) -> None:
     same(pair)
 
 
+@pytest.mark.parametrize("pair", [{"faults": []}], indirect=True)
+def test_a_name_is_given_when_a_resync_is_about_to_end(pair: Pair) -> None:
+    """It ends with a sync of this node's disk. A file that comes meanwhile is compared first, also
+    if that takes longer than the sync."""
+    pair.start()
+    goes_alone(pair)
+    (pair.a.tree / "changed").write_text("alone")
+    descriptor = unnamed(pair.a.tree)
+    pair.a.command("set_resync_limit", bytes_per_s=500_000)
+    slow = {"effect": "sync_tree", "what": {"slow": {"ms": 2000}}, "count": 1}
+    pair.a.command("faults", plan=[slow])
+    comes_back(pair)
+    pair.a.wait_until(lambda: sum(pair.a.command("faults")["faults"]["struck"]) > 0)
+    assert give_name(descriptor, pair.a.tree / "named") is None
+    os.close(descriptor)
+    assert not pair.a.status()["peer_up_to_date"], "it still waits for the disk"
+    pair.in_sync(pair.a)
+    same(pair)
+
+
 def dies_in_the_middle(pair: Pair, victim: Engine) -> None:
     """While the second has a part of a file that is given its name, one of the two is killed."""
     large = unnamed(pair.a.tree, CONTENT * 20)

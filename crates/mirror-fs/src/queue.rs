@@ -96,7 +96,8 @@ pub enum Work {
     List(FileId),
     /// As `List`, of anything else.
     Begin(FileId),
-    /// Nothing is left: the caller is the only one who has work, and ends the resync.
+    /// Nothing is left: the caller is the only one who has work, and ends the resync, unless
+    /// something comes before (`Queue::only_the_end_is_left`).
     End,
 }
 
@@ -133,8 +134,14 @@ impl Queue {
     }
 
     /// Nothing waits to be begun.
-    pub fn is_drained(&self) -> bool {
+    fn is_drained(&self) -> bool {
         self.directories.is_empty() && self.files.is_empty()
+    }
+
+    /// Asked by the thread that has `Work::End`: is that still all? Something may have come since,
+    /// and others may have begun it.
+    pub fn only_the_end_is_left(&self) -> bool {
+        self.busy == 1 && self.is_through()
     }
 
     pub fn end(&mut self) {

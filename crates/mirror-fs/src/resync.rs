@@ -270,7 +270,7 @@ impl Run<'_> {
     /// Everything has been compared: the secondary's copy is whole once it has heard that.
     fn end(&self) -> Result<bool, Over> {
         let since = self.engine.dirty.now();
-        if !self.source.queue.lock().is_drained() {
+        if !self.source.queue.lock().only_the_end_is_left() {
             return Ok(false);
         }
         // What was written before the session is to be on this disk, too: only what was touched
@@ -282,8 +282,9 @@ impl Run<'_> {
         {
             let mut mode = self.engine.mode.write();
             self.current(&mode)?;
-            // No change is under way now; what it added to the queue is there to be seen.
-            if !self.source.queue.lock().is_drained() {
+            // No change is under way now. What one added to the queue, also during that sync, is to
+            // be compared first: it waits there, or another thread has it.
+            if !self.source.queue.lock().only_the_end_is_left() {
                 return Ok(false);
             }
             self.all_links_told()?;
