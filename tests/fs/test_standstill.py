@@ -29,7 +29,7 @@ def make_names(root: Path, stop: threading.Event) -> None:
         place = root / f"{number % 50}"
         place.mkdir()
         descriptor = os.open(place, UNNAMED, 0o640)
-        give_name(descriptor, place / "file")
+        assert give_name(descriptor, place / "file") is None
         os.close(descriptor)
         os.close(os.open(place / "made", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.link(place / "made", place / "link")
@@ -50,6 +50,7 @@ def hold_and_let_go(engine: Engine, epoch: int) -> None:
         for _ in range(HOLDS):
             engine.command("freeze", 10, epoch=epoch)
             engine.command("thaw", 10, epoch=epoch)
+        assert all(maker.is_alive() for maker in makers), "one was refused, and ended"
     finally:
         stop.set()
         for maker in makers:

@@ -185,6 +185,7 @@ def test_times_that_are_on_their_way_are_no_difference(pair: Pair) -> None:
         for _ in range(1200):
             result = verify(pair)
             assert found(result) == {}, result
+        assert all(writer.is_alive() for writer in writers), "one was refused, and ended"
     finally:
         stop.set()
         for process in busy:
