@@ -24,6 +24,18 @@ from twofold.lab.writers import Writer
 
 SEED = 7
 READY_WITHIN_S = 60.0
+# Of every process of the node that serves data: name, thread, state, where it waits in the kernel.
+_WAITS = """
+for task in /proc/[0-9]*/task/*; do
+    process=${task%/task/*}
+    case $(tr '\\0' ' ' < $process/cmdline 2>/dev/null) in
+    *mirror* | *app.py*)
+        echo "$(cat $task/comm $task/wchan 2>/dev/null | tr '\\n' ' ')" \
+            "$(sed -n 's/^State:.//p' $task/status 2>/dev/null)" "${task#/proc/}" ;;
+    esac
+done
+ip -brief address show; ip neighbour
+"""
 _FIRST_NUMBERS = itertools.count(1, 1_000_000)
 
 
@@ -79,9 +91,7 @@ class Pair:
         self.cluster.wait(
             "the event is over", over, bound_s, lambda: f"a {self.shown('a')}, b {self.shown('b')}"
         )
-        assert self.writer.wait_acknowledged_after(time.monotonic(), bound_s), (
-            f"no write acknowledged within {bound_s} s: a {self.shown('a')}, b {self.shown('b')}"
-        )
+        assert self.writer.wait_acknowledged_after(time.monotonic(), bound_s), self.hindered()
         outage_ms = self.writer.outage_ms(event_s)
         assert outage_ms is not None
         print(f"longest pause {outage_ms} ms")
@@ -89,7 +99,18 @@ class Pair:
 
     def calm(self) -> None:
         """The client writes without hindrance."""
-        assert self.writer.wait_acknowledged_after(time.monotonic(), 10, further=20)
+        going_on = self.writer.wait_acknowledged_after(time.monotonic(), 10, further=20)
+        assert going_on, self.hindered()
+
+    def hindered(self) -> str:
+        """Why the client does not write, as far as it knows, and where each thread of the engine
+        and of the application waits."""
+        waits = [
+            f"{node} {self.shown(node)}\n{self.lab.exec(node, ['sh', '-c', _WAITS]).stdout}"
+            for node in self.lab.nodes
+        ]
+        told = "\n".join([f"now {time.monotonic():.1f}", *self.writer.hindrances(), *waits])
+        return f"The client's writes are not acknowledged:\n{told}"
 
     def nothing_lost(self) -> None:
         """Every acknowledged row is served, and both copies are equal; ends the client."""

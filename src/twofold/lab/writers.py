@@ -79,6 +79,12 @@ class Writer:
             gap_s = self.ledger.outage_s(event_s, until_s or time.monotonic())
         return None if gap_s is None else round(gap_s * 1000)
 
+    def hindrances(self, latest: int = 5) -> list[str]:
+        """What stood in the way of writes lately, with its time: for the message of a failure."""
+        with self._lock:
+            told = [fact for fact in self.facts if "hindrance" in fact]
+        return [f"{fact['t']:.1f} {fact['hindrance']}" for fact in told[-latest:]]
+
     def check_alive(self) -> None:
         if self._process.poll() is not None:
             raise MachineError(

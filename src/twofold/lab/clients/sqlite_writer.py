@@ -2,7 +2,9 @@
 
 A number is tried until it is acknowledged (the application writes a number once, however often it
 is asked), so at any moment each worker has at most one write whose fate it does not know. Time-outs
-are short: the pause in the report is the service's, not the client's patience.
+are short: the pause in the report is the service's, not the client's patience. What hinders a write
+is reported once for each kind of hindrance in a row: when a service does not come back, that is
+what one wants to know.
 """
 
 from __future__ import annotations
@@ -32,33 +34,45 @@ class Worker:
         self._port = port
         self._stopped = stopped
         self._connection: http.client.HTTPConnection | None = None
+        self._hindrance = ""
 
     def write(self, number: int, text: str) -> bool:
         """True as soon as the row is acknowledged; False only when we are to stop."""
         while not self._stopped.is_set():
             try:
-                if self._attempt(number, text):
-                    return True
-            except (OSError, http.client.HTTPException):
-                pass
+                refusal = self._attempt(number, text)
+            except (OSError, http.client.HTTPException) as failure:
+                refusal = f"{type(failure).__name__}: {failure}"
+            if not refusal:
+                self._hindrance = ""
+                return True
+            if refusal != self._hindrance:
+                self._hindrance = refusal
+                report(hindrance=refusal)
             self._hang_up()
             self._stopped.wait(RETRY_AFTER_S)
         return False
 
-    def _attempt(self, number: int, text: str) -> bool:
+    def _attempt(self, number: int, text: str) -> str:
+        """What hinders the write; empty: it is acknowledged."""
         connection = self._connection
         if connection is None:
             connection = http.client.HTTPConnection(
                 self._address, self._port, timeout=CONNECT_TIMEOUT_S
             )
-            connection.connect()
+            try:
+                connection.connect()
+            except OSError as failure:
+                return f"no connection: {failure}"
             connection.sock.settimeout(ANSWER_TIMEOUT_S)
             self._connection = connection
         body = json.dumps({"n": number, "text": text})
         connection.request("POST", "/append", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         told = answer.read()
-        return answer.status == 200 and json.loads(told)["n"] == number
+        if answer.status == 200 and json.loads(told)["n"] == number:
+            return ""
+        return f"{answer.status}: {told[:200].decode(errors='replace')}"
 
     def _hang_up(self) -> None:
         if self._connection is not None:
