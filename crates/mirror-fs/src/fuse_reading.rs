@@ -21,12 +21,13 @@ impl Mounted {
         match asked {
             Asked::Read { file, offset, bytes } => self.read(file, offset, bytes, reply),
             Asked::LookUp { name } => self.look_up(node, name, reply),
-            Asked::GetAttributes { file } => match self.stat(node, file) {
-                Ok(stat) => {
-                    reply.attributes(self.remember(), &attributes(&stat, node == ROOT_INODE));
+            Asked::GetAttributes { file } => {
+                let remember = self.remember();
+                match self.stat(node, file) {
+                    Ok(stat) => reply.attributes(remember, &attributes(&stat, node == ROOT_INODE)),
+                    Err(error) => reply.error(self.errno(&error)),
                 }
-                Err(error) => reply.error(self.errno(&error)),
-            },
+            }
             Asked::GetBirth { file } => self.birth(node, file, reply),
             Asked::Forget { lookups } => {
                 self.engine.forget(self.tree.index, node, lookups);
@@ -86,6 +87,7 @@ impl Mounted {
     }
 
     fn look_up(&self, parent: u64, name: &[u8], reply: Reply) {
+        let remember = self.remember();
         match reading::look_up(&self.tree, parent, name) {
             Ok((inode, stat)) => {
                 let is_root = inode.id.is_root();
@@ -93,7 +95,7 @@ impl Mounted {
                     true => 0, // as the kernel has it
                     false => self.engine.shown_generation(inode.handle.generation(), &stat),
                 };
-                reply.entry(&entry_of(&stat, generation, is_root, self.remember()));
+                reply.entry(&entry_of(&stat, generation, is_root, remember));
             }
             Err(error) => reply.error(self.errno(&error)),
         }
@@ -112,6 +114,7 @@ impl Mounted {
             let stat = calls::fstat(fd)?;
             Ok((stat, reading::time_of_birth(fd)?))
         };
+        let remember = self.remember();
         let told = match file.and_then(|file| self.engine.files.file(file).ok()) {
             Some(file) => asked(file.fd.as_fd()),
             None => {
@@ -122,7 +125,7 @@ impl Mounted {
             Ok((stat, born)) => {
                 let born = born.map(|(seconds, nanoseconds)| Time { seconds, nanoseconds });
                 let shown = attributes(&stat, number == ROOT_INODE);
-                reply.birth(self.remember(), &shown, born);
+                reply.birth(remember, &shown, born);
             }
             Err(error) => reply.error(self.errno(&error)),
         }
@@ -222,6 +225,8 @@ impl Mounted {
         }
     }
 
+    /// For how long the kernel may believe what it is about to be told. Asked before looking: what a
+    /// secondary has seen is not to be believed because it has become primary since.
     pub(crate) fn remember(&self) -> Duration {
         if self.primary() {
             crate::mounted::REMEMBER

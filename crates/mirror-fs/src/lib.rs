@@ -62,6 +62,7 @@ mod mount;
 mod mounted;
 pub mod names;
 mod names_halves;
+mod names_told;
 mod noting;
 mod other_names;
 pub mod outbox;

@@ -13,16 +13,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use mirror_core::message::{AttributeChange, Creator, FileKind, Operation};
+use mirror_core::message::{Creator, FileKind, Operation};
 use mirror_core::units::{FileId, FileTime};
 use rustix::fs::Stat;
 
 use crate::answer::{Answer, Done, Reply};
 use crate::below::{self, link_fd, make_node, unlink};
-use crate::border::Side;
 use crate::calls;
 use crate::change::{Change, NewNode};
 use crate::engine::Engine;
+use crate::kernel_caches::names_that_leave;
 use crate::leaving::Leaving;
 use crate::mode::Mode;
 use crate::perform::Remainder;
@@ -31,7 +31,7 @@ use crate::tree::{mtime_of, Inode, Tree};
 use crate::unnamed::Unnamed;
 
 pub(crate) const RENAME_EXCHANGE: u32 = 2;
-const RENAME_WHITEOUT: u32 = 4;
+pub(crate) const RENAME_WHITEOUT: u32 = 4;
 
 /// What the application gets, and what it must wait for.
 pub(crate) type Named = io::Result<(Done, Wait)>;
@@ -55,7 +55,7 @@ impl Wait {
     }
 }
 
-fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
+pub(crate) fn mtime_now(directory: BorrowedFd<'_>) -> io::Result<FileTime> {
     Ok(mtime_of(&calls::fstat(directory)?))
 }
 
@@ -85,7 +85,12 @@ impl Engine {
         };
         match named {
             Ok((done, Wait::Nothing)) => Reply::Alone(answer, Ok(done)).give(),
-            Ok((done, Wait::Applied)) => self.settle(Ok(done), answer),
+            Ok((done, Wait::Applied)) => {
+                self.settle(
+                    Ok(done),
+                    tree.mistaken_when_refused(names_that_leave(&change), answer),
+                );
+            }
             Ok((done, Wait::Synced(id))) => return self.sync_new(tree, id, done, answer),
             Err(error) => answer(Err(self.failure(&error))),
         }
@@ -136,7 +141,7 @@ impl Engine {
     }
 
     /// A file that the stream itself has just made is known there, and complete.
-    fn now_known(&self, mode: &Mode, inode: &Inode) {
+    pub(crate) fn now_known(&self, mode: &Mode, inode: &Inode) {
         if !mode.full {
             inode.order.lock().set(mode.session, Progress::Done);
         }
@@ -217,29 +222,6 @@ impl Engine {
         Ok((Done::Entry { stat, generation }, wait))
     }
 
-    fn tell_of_link(
-        &self, mode: &Mode, tree: &Arc<Tree>, (inode, unnamed): (&Arc<Inode>, Option<Unnamed<'_>>),
-        (directory, name): Side<'_>, parent: &Inode,
-    ) -> io::Result<Wait> {
-        let parent_mtime = self.told(mtime_now(directory))?;
-        let (id, to) = (inode.id, (parent, name));
-        match unnamed {
-            Some(unnamed) if mode.full => {
-                self.told(self.introduce_unnamed(mode, tree, unnamed, to, parent_mtime))?;
-                return Ok(Wait::Synced(id));
-            }
-            None if mode.full && tree.excludes() => {
-                return self.told(self.introduce(mode, tree, inode, to, parent_mtime));
-            }
-            _ if inode.bound(mode.session) => {
-                let parent = parent.id;
-                self.outbox.put(&Operation::Link { id, parent, name, parent_mtime }, None);
-            }
-            _ => self.place(mode, tree, inode, to, parent_mtime)?,
-        }
-        Ok(Wait::Applied)
-    }
-
     /// A file that will live on without this name must be known by number before it loses it.
     fn keep_known(&self, mode: &Mode, tree: &Tree, inode: &Inode, stat: &Stat) {
         let lives_on = stat.st_nlink > 1 || inode.opens.load(Ordering::Acquire) > 0;
@@ -262,18 +244,9 @@ impl Engine {
         unlink(directory.as_fd(), name, is_directory)?;
         leaving.has_left(self, tree, &parent, name);
         let at = (directory.as_fd(), name);
-        let send = self.sends(mode, tree, &order, &parent, at, inode.kind)?;
-        if send {
-            let parent_mtime = self.told(mtime_now(directory.as_fd()))?;
-            let parent = parent.id;
-            let removed = if is_directory {
-                Operation::RemoveDirectory { parent, name, parent_mtime }
-            } else {
-                Operation::Unlink { parent, name, parent_mtime }
-            };
-            self.outbox.put(&removed, None);
-        }
-        Ok((Done::Nothing, Wait::if_sent(send)))
+        let sent = self.tell_of_removal(mode, tree, (&order, &parent), at, inode.kind);
+        let sent = sent.inspect_err(|_| tree.mistaken_names([(parent.id, name)]))?;
+        Ok((Done::Nothing, Wait::if_sent(sent)))
     }
 
     fn known_before_rename(
@@ -333,54 +306,11 @@ impl Engine {
             leaving.has_left(self, tree, &new, new_name);
         }
         let locks = (&first_lock, second_lock.as_ref());
-        let (old_done, new_done) = self.sends_over(mode, tree, here, locks, (&old, &new));
-        let times =
-            self.told(mtime_now(old_fd.as_fd()).and_then(|t| Ok((t, mtime_now(new_fd.as_fd())?))))?;
-        let mut wait = Wait::if_sent(old_done || new_done);
-        if old_done && new_done {
-            self.outbox.put(
-                &Operation::Rename {
-                    parent: old.id,
-                    name,
-                    new_parent: new.id,
-                    new_name,
-                    flags,
-                    parent_mtime: times.0,
-                    new_parent_mtime: times.1,
-                },
-                None,
-            );
-        } else {
-            let from = (&*old, name, old_done, times.0);
-            let to = (&*new, new_name, new_done, times.1);
-            wait = self.tell_of_half(mode, tree, (&moved, exchanged), from, to)?;
-        }
-        if flags & RENAME_WHITEOUT != 0 && old_done {
-            let whiteout = self.told(tree.find_at(old_fd.as_fd(), old.id, name))?;
-            self.tell_of_whiteout(mode, tree, whiteout, (&old, name, times.0), new_done)?;
-        }
+        let done = self.sends_over(mode, tree, here, locks, (&old, &new));
+        let (from, to) = ((&old, from), (&new, to));
+        let told = self.tell_of_rename(mode, tree, (&moved, exchanged), (from, to), done, flags);
+        let names = [(old.id, name), (new.id, new_name)];
+        let wait = told.inspect_err(|_| tree.mistaken_names(names))?;
         Ok((Done::Nothing, wait))
-    }
-
-    /// A rename has left a device with the old name, as layers of overlays want it.
-    fn tell_of_whiteout(
-        &self, mode: &Mode, tree: &Arc<Tree>, (inode, stat): (Arc<Inode>, Stat),
-        (parent, name, parent_mtime): (&Inode, &[u8], FileTime), made_there: bool,
-    ) -> io::Result<()> {
-        if !made_there {
-            return self.place(mode, tree, &inode, (parent, name), parent_mtime);
-        }
-        // The rename has made one there too; the time is this one's.
-        let (id, mtime) = (inode.id, Some(mtime_of(&stat)));
-        let change = AttributeChange { mtime, ..AttributeChange::default() };
-        self.outbox.put(&Operation::Bind { id, parent: parent.id, name }, None);
-        self.outbox.put(&Operation::SetAttributes { id, change }, None);
-        if mode.full {
-            self.outbox.put(&Operation::Unbind { ids: vec![id] }, None);
-            tree.drop_unused(&inode);
-        } else {
-            self.now_known(mode, &inode);
-        }
-        Ok(())
     }
 }

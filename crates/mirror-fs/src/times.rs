@@ -90,7 +90,7 @@ impl Engine {
         }
     }
 
-    /// The thread that tells them.
+    /// The thread that tells them, and the kernel of names that it is mistaken about.
     pub fn keep_telling_times(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
         crate::primary::spawn("times", move || loop {
@@ -100,6 +100,7 @@ impl Engine {
                     if !engine.untold.lock().is_empty() {
                         engine.tell_times();
                     }
+                    engine.correct_names_soon();
                 }
                 None => return,
             }

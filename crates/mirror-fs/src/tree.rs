@@ -5,8 +5,8 @@
 //! rename changes nothing. The number of a file is its inode number; the root's is 1.
 //!
 //! Locks, in this order: `Inode::order` of directories by number, then of one file; then the leaf
-//! locks `Tree::table`, `Tree::forgotten` and `Inode::places`, in this order, which are never held
-//! across a system call.
+//! locks `Tree::table`, `Tree::forgotten` and `Inode::places`, in this order, and `Tree::mistaken`,
+//! which are never held across a system call.
 
 use std::ffi::OsStr;
 use std::io;
@@ -89,6 +89,8 @@ pub struct Tree {
     device: u64,
     pub(crate) table: Mutex<Table>,
     pub(crate) forgotten: Mutex<Forgotten>,
+    /// Names that the kernel holds for as good as before, and that are not (`kernel_caches`).
+    pub(crate) mistaken: Mutex<Vec<Place>>,
 }
 
 pub fn kind_of(mode: u32) -> FileKind {
@@ -146,6 +148,7 @@ impl Tree {
             device: stat.st_dev,
             table: Mutex::new(Table::new(index)),
             forgotten: Mutex::new(Forgotten::new(FORGOTTEN_MAX)),
+            mistaken: Mutex::new(Vec::new()),
         };
         let inode = Inode::new(FileId::root(index), handle, FileKind::Directory);
         inode.lookups.store(1, Ordering::Relaxed);
