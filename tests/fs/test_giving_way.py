@@ -122,8 +122,17 @@ def other_files_by_these_names(tree: Path, how: str) -> dict[str, str]:
     return {**found, "folder/inside": "of after"}
 
 
-@pytest.mark.parametrize("after", ["exchanged", "made anew"])
-@pytest.mark.parametrize("change", ["unlink", "rmdir", "rename", "rename over another", "exchange"])
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        ("unlink", "made anew"),
+        ("rmdir", "made anew"),
+        ("rename", "exchanged"),
+        ("rename over another", "exchanged"),
+        ("rename over another", "made anew"),
+        ("exchange", "exchanged"),
+    ],
+)
 def test_a_name_that_left_as_this_node_gave_way_does_not_lead_to_what_stood_there(
     pair: Pair, change: str, after: str
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,35 @@ def test_alone(pair: Pair) -> None:
     pair.a.start()
     pair.a.command("become_primary", epoch=pair.next_epoch(), alone=True, first=True)
     hold_and_let_go(pair.a, pair.epoch)
+
+
+@POLICIES
+def test_a_second_that_shall_serve_while_somebody_tries_to_write_to_it(pair: Pair) -> None:
+    """Its writes are held until the other follows, which never comes: then it is told to go on."""
+    for number in range(3000):
+        (pair.a.tree / f"{number}").touch()
+    pair.start()
+    for number in range(3000):
+        (pair.b.tree / f"{number}").stat()  # so that the kernel knows them
+    stop = threading.Event()
+
+    def try_to_write(name: str) -> None:
+        while not stop.is_set():
+            with suppress(OSError):
+                (pair.b.tree / name).touch()
+
+    tries = [threading.Thread(target=try_to_write, args=(f"x{n}",), daemon=True) for n in range(3)]
+    for each in tries:
+        each.start()
+    try:
+        pair.a.command("become_secondary", epoch=pair.next_epoch())
+        pair.a.kill()
+        pair.b.command("become_primary", 5, epoch=pair.epoch, alone=False)
+        assert pair.b.status()["frozen"]
+        pair.b.command("continue_alone", 5, epoch=pair.next_epoch())
+    finally:
+        stop.set()
+        for each in tries:
+            each.join(10)
+    assert not any(each.is_alive() for each in tries)
+    assert (pair.b.tree / "x0").exists()

@@ -92,8 +92,8 @@ impl Engine {
         }
     }
 
-    /// Drops everything that the kernel remembers of the trees: after a change of role it may be
-    /// untrue.
+    /// Drops everything that the kernel remembers of the trees: as primary it may come to remember
+    /// what is untrue once this node has followed. Before writes can wait, as it waits for them.
     pub fn drop_caches(&self) {
         self.incarnation.fetch_add(1, Ordering::Relaxed);
         let Some(all) = self.notices.get() else { return };

@@ -88,6 +88,9 @@ impl Engine {
         if kept {
             self.forget_kept();
         }
+        // While writes are refused: one that waits at the gate holds its directory in the kernel,
+        // which would have to be waited for. What is asked until then is not believed for long.
+        self.drop_caches();
         {
             let mut mode = self.mode.write();
             mode.role = Role::Primary;
@@ -107,7 +110,6 @@ impl Engine {
             facts.failed = None;
         }
         self.trees.iter().for_each(|tree| tree.excluded.several.lock().forget());
-        self.drop_caches();
         self.release_parked();
         self.touch();
         tracing::info!(epoch, alone, forced, "this node is primary");
