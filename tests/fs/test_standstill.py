@@ -103,3 +103,44 @@ def test_a_second_that_shall_serve_while_somebody_tries_to_write_to_it(pair: Pai
             each.join(10)
     assert not any(each.is_alive() for each in tries)
     assert (pair.b.tree / "x0").exists()
+
+
+@POLICIES
+def test_the_roles_change_while_others_look_and_try_to_write(pair: Pair) -> None:
+    """A backup, a person: what they wait for may be what the change of role holds as it waits."""
+    for number in range(300):
+        (pair.a.tree / f"{number}").touch()
+    pair.start()
+    stop = threading.Event()
+
+    def look(root: Path, first: int) -> None:
+        number = first
+        while not stop.is_set():
+            number = (number + 1) % 300
+            (root / f"{number}").stat()
+            with suppress(OSError):
+                (root / f"{number}").mkdir()
+            with suppress(OSError):
+                (root / f"made {first}").mkdir()
+
+    trees = [pair.a.tree, pair.b.tree] * 3
+    looks = [
+        threading.Thread(target=look, args=(tree, 40 * n), daemon=True)
+        for n, tree in enumerate(trees)
+    ]
+    for each in looks:
+        each.start()
+    primary, second = pair.a, pair.b
+    try:
+        for _ in range(12):
+            primary.command("become_secondary", 10, epoch=pair.next_epoch())
+            second.command("become_primary", 10, epoch=pair.epoch, alone=False)
+            pair.in_sync(second, 20)
+            primary, second = second, primary
+        assert all(each.is_alive() for each in looks), "one was refused, and ended"
+    finally:
+        stop.set()
+        for each in looks:
+            each.join(10)
+    assert not any(each.is_alive() for each in looks)
+    same(pair)

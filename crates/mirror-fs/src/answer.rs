@@ -101,7 +101,8 @@ impl Join {
             let _ = self.errno.compare_exchange(0, errno, Ordering::AcqRel, Ordering::Acquire);
         }
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            if let Some((answer, done)) = self.answer.lock().take() {
+            let waiting = self.answer.lock().take();
+            if let Some((answer, done)) = waiting {
                 match self.errno.load(Ordering::Acquire) {
                     0 => answer(Ok(done)),
                     errno => answer(Err(errno)),

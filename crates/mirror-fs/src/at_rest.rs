@@ -80,7 +80,8 @@ fn pack(inode: &Inode, session: u64) -> Option<Vec<u8>> {
     if in_use {
         return None;
     }
-    let done = match inode.order.try_lock()?.progress(session) {
+    let progress = inode.order.try_lock()?.progress(session);
+    let done = match progress {
         Progress::Untouched => false,
         Progress::Copying { .. } => return None,
         Progress::Done => true,

@@ -49,7 +49,9 @@ impl OpenFiles {
     }
 
     pub fn close(&self, number: u64) {
-        if let Some(file) = self.files.write().remove(&number) {
+        // Closed without the lock: the last close of a large file that is gone takes a while.
+        let closed = self.files.write().remove(&number);
+        if let Some(file) = closed {
             file.inode.opens.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -66,6 +68,7 @@ impl OpenFiles {
     }
 
     pub fn close_directory(&self, number: u64) {
-        self.directories.write().remove(&number);
+        let closed = self.directories.write().remove(&number);
+        drop(closed);
     }
 }

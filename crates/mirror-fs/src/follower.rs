@@ -91,7 +91,8 @@ impl Follower {
     /// Ends following: what has arrived is applied, then the copy stands still.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        if let Some(conn) = &*self.conn.lock() {
+        let conn = self.conn.lock().clone();
+        if let Some(conn) = conn {
             let mut goodbye = Vec::new();
             wire::encode_report(&Report::Goodbye, &mut goodbye);
             let _ = conn.send(&[&goodbye]);

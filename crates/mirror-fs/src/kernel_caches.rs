@@ -101,7 +101,9 @@ impl Engine {
             for number in tree.numbers() {
                 let Ok(inode) = tree.inode(number) else { continue };
                 let _ = notices.forget_inode(inode.number(), 0);
-                for place in inode.places.lock().clone() {
+                // Not locked meanwhile: who is waited for in a directory may want to see them.
+                let places = inode.places.lock().clone();
+                for place in places {
                     let _ = notices.forget_name(place.parent.inode(), &place.name);
                 }
                 tree.rest(inode);

@@ -40,7 +40,8 @@ impl Asked {
 
     /// A resync begins in this session.
     pub fn begins(&self, session: u64) {
-        if let Some(doing) = &mut *self.0.lock() {
+        let mut asked = self.0.lock();
+        if let Some(doing) = &mut *asked {
             *doing = session;
         }
     }

@@ -315,7 +315,8 @@ impl Engine {
         for reply in self.outbox.detach() {
             reply.fail(libc::EIO);
         }
-        if let Some(follower) = self.follower.lock().take() {
+        let follower = self.follower.lock().take();
+        if let Some(follower) = follower {
             follower.close();
         }
         self.stop_resync();
@@ -336,7 +337,8 @@ impl Engine {
     }
 
     pub(crate) fn stop_resync(&self) {
-        if let Some(source) = self.source.lock().take() {
+        let source = self.source.lock().take();
+        if let Some(source) = source {
             source.cancel();
         }
         for tree in &self.trees {

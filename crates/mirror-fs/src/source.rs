@@ -238,7 +238,8 @@ impl Source {
 
     /// How many checksums may be asked for at a time.
     pub fn asked_max(&self) -> usize {
-        match self.pace.lock().yielding.gives_way() {
+        let gives_way = self.pace.lock().yielding.gives_way();
+        match gives_way {
             true => ASKED_BESIDE_MAX,
             false => ASKED_MAX,
         }
