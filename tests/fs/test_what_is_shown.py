@@ -35,7 +35,7 @@ class LoadOfTheLost(RandomLoad):
 
     def __init__(self, root: Path, seed: int) -> None:
         super().__init__(root, seed)
-        self.given_up = False
+        self.given_up: OSError | None = None
 
     def directory(self) -> Path:
         return self.rng.choice([self.root, self.root / "d0", self.root / "d1"])
@@ -63,7 +63,7 @@ class LoadOfTheLost(RandomLoad):
                 return
             if error.errno not in GIVEN_UP:
                 raise
-            self.given_up = True
+            self.given_up = error
             self.let_go()
 
     def let_go(self) -> None:
@@ -148,7 +148,7 @@ def rounds(pair: Pair, seed: int, count: int) -> None:
         pair.in_sync(second)
         time.sleep(0.3)
         applications.end()
-        assert not any(load.given_up for load in applications.loads)
+        assert [load.given_up for load in applications.loads] == [None] * THREADS
         names |= names_below(second.raw)
         same(pair)
         shows_what_is_there(second, names)

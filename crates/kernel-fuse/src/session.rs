@@ -70,7 +70,9 @@ impl Session {
     }
 
     /// Serves until the file system is unmounted.
-    pub fn serve(self, threads: usize, handler: &Arc<impl Handler>) -> io::Result<()> {
+    pub fn serve(
+        self, threads: usize, stack_bytes: usize, handler: &Arc<impl Handler>,
+    ) -> io::Result<()> {
         let mut devices = vec![self.device.clone()];
         for _ in 1..threads {
             devices.push(Arc::new(self.device.another()?));
@@ -80,7 +82,8 @@ impl Session {
             let (handler, max_write_bytes) = (handler.clone(), self.max_write_bytes);
             let agreed = self.agreed;
             let serve = move || serve_device(&device, max_write_bytes, agreed, &*handler);
-            running.push(std::thread::Builder::new().name(format!("fuse-{number}")).spawn(serve)?);
+            let thread = std::thread::Builder::new().name(format!("fuse-{number}"));
+            running.push(thread.stack_size(stack_bytes).spawn(serve)?);
         }
         let panicked = || io::Error::other("a thread of it panicked");
         let ends = running.into_iter().map(|thread| thread.join().map_err(|_| panicked())?);

@@ -38,6 +38,37 @@ fn settle(mode: &Mode, inode: &Inode, mark: &mut Mark) {
     }
 }
 
+/// So deep a file may stand; the threads that bind have stacks for it (`primary::STACK_BYTES`).
+const DEPTH_MAX: usize = 8192;
+
+/// A file that is being bound, and below it those for whose sake.
+///
+/// What is known of names may be untrue where this node followed, and may even go round: of two
+/// directories each may once have stood in the other. A name in what is being bound leads nowhere.
+struct Climb<'c> {
+    number: u64,
+    depth: usize,
+    below: Option<&'c Climb<'c>>,
+}
+
+impl<'c> Climb<'c> {
+    fn to(inode: &Inode, below: Option<&'c Climb<'c>>) -> Climb<'c> {
+        let depth = below.map_or(0, |climb| climb.depth + 1);
+        Climb { number: inode.number(), depth, below }
+    }
+
+    fn may_go_on_to(&self, parent: &Inode) -> bool {
+        let mut climb = Some(self);
+        while let Some(here) = climb {
+            if here.number == parent.number() {
+                return false;
+            }
+            climb = here.below;
+        }
+        self.depth < DEPTH_MAX
+    }
+}
+
 impl Engine {
     /// In a resync of what is in doubt: the names of files change. `new`: they are told by that.
     pub(crate) fn links_move(&self, mode: &Mode, files: &[Option<&Inode>], new: bool) {
@@ -51,10 +82,12 @@ impl Engine {
 
     /// Makes the secondary know the file by its number. False: it cannot.
     pub(crate) fn bind(&self, mode: &Mode, tree: &Tree, inode: &Inode) -> bool {
-        self.try_bind(mode, tree, inode) == Bound::Yes
+        self.try_bind(mode, tree, inode, None) == Bound::Yes
     }
 
-    fn try_bind(&self, mode: &Mode, tree: &Tree, inode: &Inode) -> Bound {
+    fn try_bind(
+        &self, mode: &Mode, tree: &Tree, inode: &Inode, below: Option<&Climb<'_>>,
+    ) -> Bound {
         if mode.session == 0 || inode.bound(mode.session) {
             return Bound::Yes;
         }
@@ -64,15 +97,18 @@ impl Engine {
         if tree.stays_here(inode) {
             return Bound::Local;
         }
-        match self.bind_by_name(mode, tree, inode) {
+        let climb = Climb::to(inode, below);
+        match self.bind_by_name(mode, tree, inode, &climb) {
             Bound::No if !tree.excludes() => Bound::No,
-            Bound::No if tree.find_replicated(inode) => self.bind_by_name(mode, tree, inode),
+            Bound::No if tree.find_replicated(inode) => {
+                self.bind_by_name(mode, tree, inode, &climb)
+            }
             Bound::No if tree.stays_here(inode) => Bound::Local,
             bound => bound,
         }
     }
 
-    fn bind_by_name(&self, mode: &Mode, tree: &Tree, inode: &Inode) -> Bound {
+    fn bind_by_name(&self, mode: &Mode, tree: &Tree, inode: &Inode, climb: &Climb<'_>) -> Bound {
         let mut outcome = Bound::No;
         let mut lead_nowhere: Vec<Place> = Vec::new();
         let next = |lead_nowhere: &[Place]| {
@@ -80,7 +116,9 @@ impl Engine {
         };
         while let Some(place) = next(&lead_nowhere) {
             let parent = tree.revive(place.parent.inode()).ok();
-            let above = parent.as_ref().map(|parent| self.try_bind(mode, tree, parent));
+            let parent = parent.filter(|parent| climb.may_go_on_to(parent));
+            let above =
+                parent.as_ref().map(|parent| self.try_bind(mode, tree, parent, Some(climb)));
             let (Some(parent), Some(Bound::Yes)) = (parent, above) else {
                 if above == Some(Bound::Later) {
                     outcome = Bound::Later;
@@ -127,7 +165,7 @@ impl Engine {
         let mut again = true;
         loop {
             let nameless = inode.places.lock().is_empty();
-            let known = self.try_bind(mode, tree, inode);
+            let known = self.try_bind(mode, tree, inode, None);
             let mut guard = inode.order.lock();
             // Asked again under the lock: a resync may have come by since.
             let bound = inode.bound(mode.session);

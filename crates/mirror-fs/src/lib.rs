@@ -208,7 +208,7 @@ fn mount_all(engine: &Arc<Engine>) -> Result<(), String> {
         let mounted = Arc::new(mounted);
         let (engine, path) = (engine.clone(), tree.path.clone());
         primary::spawn("fuse", move || {
-            let ended = session.serve(FUSE_THREADS, &mounted);
+            let ended = session.serve(FUSE_THREADS, primary::STACK_BYTES, &mounted);
             if !engine.facts.lock().stopping {
                 tracing::info!(?path, "the mount has ended: {ended:?}");
             }

@@ -55,8 +55,12 @@ pub fn listen(engine: &Arc<Engine>) -> Result<(), String> {
     Ok(())
 }
 
+/// For files that stand deep: each directory on the way up has its part of it (`binding`). The
+/// memory of the engine is locked, but of a stack only what has been used.
+pub const STACK_BYTES: usize = 16 << 20;
+
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().name(name.to_owned());
+    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
     if let Err(error) = thread.spawn(work) {
         tracing::error!("no thread for {name}: {error}");
     }

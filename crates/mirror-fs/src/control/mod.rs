@@ -32,8 +32,6 @@ pub const MAX_CLIENTS: usize = 32;
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 /// Commands of one client that wait at the same time.
 pub const MAX_WAITING: usize = 8;
-/// Memory of the engine is locked, so stacks are small.
-const STACK_BYTES: usize = 1 << 20;
 /// How long `close` lets running commands send their answers.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -166,5 +164,5 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(work)
+    thread::Builder::new().name(name.into()).stack_size(crate::primary::STACK_BYTES).spawn(work)
 }
