@@ -225,8 +225,8 @@ impl Mounted {
         }
     }
 
-    /// For how long the kernel may believe what it is about to be told. Asked before looking: what a
-    /// secondary has seen is not to be believed because it has become primary since.
+    /// For how long the kernel may believe what it is about to be told. Asked before looking: what
+    /// a secondary has seen is not to be believed because it has become primary since.
     pub(crate) fn remember(&self) -> Duration {
         if self.primary() {
             crate::mounted::REMEMBER
