@@ -192,6 +192,8 @@ class Pair:
                 except (OSError, Refused, subprocess.TimeoutExpired):
                     engine.process.kill()
                     engine.process.wait(5)
+        # With both ended: a program that is begun closes our files first, which waits for writes.
+        for engine in (self.a, self.b):
             engine.unmount()
         if not any(os.path.ismount(e.tree) or os.path.ismount(e.raw) for e in (self.a, self.b)):
             shutil.rmtree(self.home, ignore_errors=True)

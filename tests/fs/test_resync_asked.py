@@ -73,6 +73,46 @@ def test_everything_is_compared_although_both_say_that_they_are_equal(pair: Pair
     assert pair.a.status()["counters"]["resyncs"] == resyncs
 
 
+def come_and_go(root: Path, stop: threading.Event, rounds: list[int]) -> None:
+    """Files that the kernel forgets all the time, of which the second is told then."""
+    root.mkdir()
+    while not stop.is_set():
+        for number in range(20):
+            (root / f"{number}").write_bytes(b"x")
+        for number in range(20):
+            (root / f"{number}").unlink()
+        rounds.append(1)
+
+
+@with_map
+def test_it_begins_at_once_whatever_the_kernel_forgets_meanwhile(pair: Pair) -> None:
+    """Nobody has to say how to go on: no write is under way, and everything will be compared."""
+    pair.start()
+    stop, rounds = threading.Event(), list[int]()
+    workers = [
+        threading.Thread(
+            target=come_and_go, args=(pair.a.tree / f"{number}", stop, rounds), daemon=True
+        )
+        for number in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(25):
+            begun, resyncs = len(rounds), pair.a.status()["counters"]["resyncs"]
+            pair.a.command("resync")
+            wait = pair.a.wait_until
+            wait(lambda had=resyncs: pair.a.status()["counters"]["resyncs"] > had, 10)
+            pair.in_sync(pair.a, 10)
+            pair.a.wait_until(lambda begun=begun: len(rounds) > begun, 5)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(20)
+    assert not any(worker.is_alive() for worker in workers)
+    same(pair)
+
+
 @with_map
 def test_a_node_that_is_away_is_compared_whole_when_it_comes(pair: Pair) -> None:
     begin(pair)

@@ -170,7 +170,13 @@ pub(crate) fn compared(engine: &Engine, hello: &Hello) -> Welcome {
                 return Welcome::Resume { session };
             }
         }
-        if engine.outbox.waiting() > 0 {
+        // Where everything will be compared, what nobody waits for need not be said again: a file
+        // that the kernel has forgotten since the drain.
+        let waits = match asked {
+            true => engine.outbox.is_awaited(),
+            false => engine.outbox.waiting() > 0,
+        };
+        if waits {
             let reason = "writes are frozen until it is decided how to go on";
             return Welcome::Refused { reason: reason.into() };
         }
