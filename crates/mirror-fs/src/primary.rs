@@ -170,13 +170,7 @@ pub(crate) fn compared(engine: &Engine, hello: &Hello) -> Welcome {
                 return Welcome::Resume { session };
             }
         }
-        // Where everything will be compared, what nobody waits for need not be said again: a file
-        // that the kernel has forgotten since the drain.
-        let waits = match asked {
-            true => engine.outbox.is_awaited(),
-            false => engine.outbox.waiting() > 0,
-        };
-        if waits {
+        if lacks_something(engine, asked) {
             let reason = "writes are frozen until it is decided how to go on";
             return Welcome::Refused { reason: reason.into() };
         }
@@ -204,6 +198,16 @@ pub(crate) fn compared(engine: &Engine, hello: &Hello) -> Welcome {
             config.state_dir.display()
         )),
         Relation::MineBlank | Relation::BothBlank => refuse("this node has no data".into()),
+    }
+}
+
+/// Is something done here that a secondary in a new session would not be told of? Where everything
+/// will be compared that is only what somebody waits for, and not that the kernel has forgotten a
+/// file since the drain.
+fn lacks_something(engine: &Engine, asked: bool) -> bool {
+    match asked {
+        true => engine.outbox.is_awaited(),
+        false => engine.outbox.waiting() > 0,
     }
 }
 
