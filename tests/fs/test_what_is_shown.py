@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class LoadOfTheLost(RandomLoad):
 
     def __init__(self, root: Path, seed: int) -> None:
         super().__init__(root, seed)
-        self.given_up: OSError | None = None
+        self.given_up: str | None = None  # the error, and where it came from
 
     def directory(self) -> Path:
         return self.rng.choice([self.root, self.root / "d0", self.root / "d1"])
@@ -63,7 +64,7 @@ class LoadOfTheLost(RandomLoad):
                 return
             if error.errno not in GIVEN_UP:
                 raise
-            self.given_up = error
+            self.given_up = traceback.format_exc()
             self.let_go()
 
     def let_go(self) -> None:

@@ -87,7 +87,7 @@ pub struct Engine {
     pub resyncs: AtomicU64,
     /// In which epoch a primary last let this node in: it knows all that was written until then.
     pub welcomed: AtomicU64,
-    /// Counts the changes of role, for `shown_generation`.
+    /// Counts the changes of role, for `viewpoint`.
     pub incarnation: AtomicU64,
     /// One change of role at a time.
     pub roles: Mutex<()>,

@@ -48,12 +48,12 @@ impl OpenFiles {
         self.files.read().get(&number).cloned().ok_or_else(bad)
     }
 
-    pub fn close(&self, number: u64) {
+    /// Returns the file that was open by this number.
+    pub fn close(&self, number: u64) -> Option<Arc<Inode>> {
         // Closed without the lock: the last close of a large file that is gone takes a while.
-        let closed = self.files.write().remove(&number);
-        if let Some(file) = closed {
-            file.inode.opens.fetch_sub(1, Ordering::AcqRel);
-        }
+        let closed = self.files.write().remove(&number)?;
+        closed.inode.opens.fetch_sub(1, Ordering::AcqRel);
+        Some(closed.inode.clone())
     }
 
     pub fn open_directory(&self, inode: Arc<Inode>, fd: OwnedFd) -> u64 {

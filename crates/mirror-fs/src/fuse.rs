@@ -118,7 +118,7 @@ impl Mounted {
         let (engine, cached) = (self.engine.clone(), self.cache_mode());
         move |outcome| match outcome {
             Ok(Done::Created { stat, generation, file }) => {
-                let generation = engine.shown_by_primary(generation);
+                let generation = engine.viewpoint_of_primary().generation(generation, &stat);
                 reply.created(&entry_of(&stat, generation, false, REMEMBER), file, cached);
             }
             Ok(_) => reply.error(libc::EIO),

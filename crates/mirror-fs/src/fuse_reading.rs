@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use kernel_fuse::{Caller, FileSystem, Listing, Operation as Asked, Reply, Time};
 use mirror_core::units::ROOT_INODE;
@@ -22,7 +21,7 @@ impl Mounted {
             Asked::Read { file, offset, bytes } => self.read(file, offset, bytes, reply),
             Asked::LookUp { name } => self.look_up(node, name, reply),
             Asked::GetAttributes { file } => {
-                let remember = self.remember();
+                let remember = self.engine.viewpoint().remember();
                 match self.stat(node, file) {
                     Ok(stat) => reply.attributes(remember, &attributes(&stat, node == ROOT_INODE)),
                     Err(error) => reply.error(self.errno(&error)),
@@ -57,8 +56,12 @@ impl Mounted {
         match asked {
             Asked::Open { flags } => self.open(node, flags, reply),
             Asked::Release { file } => {
-                self.engine.files.close(file);
+                let closed = self.engine.files.close(file);
                 reply.ok();
+                // The kernel may have forgotten it before, by another thread's word.
+                if let Some(inode) = closed.filter(|inode| inode.unused()) {
+                    self.engine.forget(self.tree.index, inode.number(), 0);
+                }
             }
             Asked::OpenDirectory => match reading::open_directory(&self.engine, &self.tree, node) {
                 Ok(number) => reply.opened(number, 0),
@@ -87,15 +90,15 @@ impl Mounted {
     }
 
     fn look_up(&self, parent: u64, name: &[u8], reply: Reply) {
-        let remember = self.remember();
+        let from = self.engine.viewpoint();
         match reading::look_up(&self.tree, parent, name) {
             Ok((inode, stat)) => {
                 let is_root = inode.id.is_root();
                 let generation = match is_root {
                     true => 0, // as the kernel has it
-                    false => self.engine.shown_generation(inode.handle.generation(), &stat),
+                    false => from.generation(inode.handle.generation(), &stat),
                 };
-                reply.entry(&entry_of(&stat, generation, is_root, remember));
+                reply.entry(&entry_of(&stat, generation, is_root, from.remember()));
             }
             Err(error) => reply.error(self.errno(&error)),
         }
@@ -114,7 +117,7 @@ impl Mounted {
             let stat = calls::fstat(fd)?;
             Ok((stat, reading::time_of_birth(fd)?))
         };
-        let remember = self.remember();
+        let remember = self.engine.viewpoint().remember();
         let told = match file.and_then(|file| self.engine.files.file(file).ok()) {
             Some(file) => asked(file.fd.as_fd()),
             None => {
@@ -162,11 +165,11 @@ impl Mounted {
     }
 
     fn read_directory_plus(&self, directory: u64, offset: u64, bytes: u32, reply: Reply) {
-        let (remember, engine) = (self.remember(), &self.engine);
+        let (from, engine) = (self.engine.viewpoint(), &self.engine);
         let mut listing = Listing::new(bytes);
         let read = reading::read_directory_plus(engine, &self.tree, directory, offset, |entry| {
-            let generation = engine.shown_generation(entry.generation, &entry.stat);
-            let mut shown = entry_of(&entry.stat, generation, entry.is_root, remember);
+            let generation = from.generation(entry.generation, &entry.stat);
+            let mut shown = entry_of(&entry.stat, generation, entry.is_root, from.remember());
             shown.attributes.number = entry.number;
             !listing.add_entry(&shown, entry.next, entry.name)
         });
@@ -222,16 +225,6 @@ impl Mounted {
             Ok(value) if value.len() <= bytes as usize => reply.data(&value),
             Ok(_) => reply.error(libc::ERANGE),
             Err(error) => reply.error(self.errno(&error)),
-        }
-    }
-
-    /// For how long the kernel may believe what it is about to be told. Asked before looking: what
-    /// a secondary has seen is not to be believed because it has become primary since.
-    pub(crate) fn remember(&self) -> Duration {
-        if self.primary() {
-            crate::mounted::REMEMBER
-        } else {
-            Duration::ZERO
         }
     }
 }

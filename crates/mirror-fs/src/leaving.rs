@@ -1,9 +1,10 @@
 //! A file that is about to lose a name, perhaps its last.
 //!
-//! The kernel may go on using it then. A regular file that is open is held by its descriptor and
-//! kept by the secondary too. Anything else is held here alone (`Inode::held`), and the secondary
-//! forgets it with its name: so its order lock is held until that stands in the stream, and nothing
-//! is told of it afterwards.
+//! The kernel may go on using it then, so it is held here (`Inode::held`) until the kernel forgets
+//! it: else its number could mean another file by then, and who has just come by its name would meet
+//! an error in place of the file. A regular file that is open is kept by the secondary too. Anything
+//! else the secondary forgets with its name: so its order lock is held until that stands in the
+//! stream, and nothing is told of it afterwards.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -26,8 +27,7 @@ pub(crate) struct Leaving<'i> {
 impl<'i> Leaving<'i> {
     pub(crate) fn new(tree: &Tree, inode: &'i Arc<Inode>, stat: &Stat) -> Leaving<'i> {
         let last = stat.st_nlink == 1 || inode.kind == FileKind::Directory;
-        let open = inode.opens.load(Ordering::Acquire) > 0;
-        let held = match (last && !open).then(|| tree.path_fd(inode)) {
+        let held = match last.then(|| tree.path_fd(inode)) {
             Some(Ok(PathFd::Own(fd))) => Some(fd),
             _ => None,
         };

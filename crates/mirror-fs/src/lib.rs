@@ -102,6 +102,7 @@ mod verify_repair;
 mod verify_run;
 mod verify_strict;
 mod verify_zones;
+mod viewpoint;
 mod welcome;
 pub mod xattrs;
 pub mod zone;

@@ -87,7 +87,7 @@ impl Mounted {
         let engine = self.engine.clone();
         move |outcome| match outcome {
             Ok(Done::Entry { stat, generation }) => {
-                let generation = engine.shown_by_primary(generation);
+                let generation = engine.viewpoint_of_primary().generation(generation, &stat);
                 reply.entry(&entry_of(&stat, generation, false, REMEMBER));
             }
             Ok(_) => reply.error(libc::EIO),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use mirror_core::generation::compare;
 use serde_json::{json, Map, Value};
 
-use crate::config::SyncPolicy;
 use crate::control::{Commands, Refusal, Request};
 use crate::effect;
 use crate::engine::Engine;
@@ -205,29 +204,5 @@ impl Engine {
             }),
             _ => Value::Null,
         }
-    }
-
-    /// The number that tells the kernel whether a file is still the one it knew.
-    ///
-    /// Under the `fsync` policy the kernel believes its own idea of a file's size for as long as it
-    /// knows the file. Where that may be untrue (on a secondary, and after a change of role), a new
-    /// number makes it take the file as a new one.
-    pub fn shown_generation(&self, generation: u64, stat: &rustix::fs::Stat) -> u64 {
-        let shown = self.shown_by_primary(generation);
-        if self.config.sync == SyncPolicy::Write || self.mode.read().role == Role::Primary {
-            return shown;
-        }
-        let mixed = (stat.st_size as u64).wrapping_mul(0x85eb_ca6b) ^ stat.st_mtime_nsec;
-        shown ^ mixed & 0xffff_ffff
-    }
-
-    /// The same, in the answer to a change: it does not look at the mode (`answer::Answer`), and
-    /// need not, since only a primary makes changes.
-    pub fn shown_by_primary(&self, generation: u64) -> u64 {
-        if self.config.sync == SyncPolicy::Write {
-            return generation;
-        }
-        let incarnation = self.incarnation.load(Relaxed).wrapping_mul(0x9e37_79b9);
-        (generation ^ incarnation) & 0xffff_ffff
     }
 }
