@@ -1,10 +1,10 @@
 //! A file that is about to lose a name, perhaps its last.
 //!
 //! The kernel may go on using it then, so it is held here (`Inode::held`) until the kernel forgets
-//! it: else its number could mean another file by then, and who has just come by its name would meet
-//! an error in place of the file. A regular file that is open is kept by the secondary too. Anything
-//! else the secondary forgets with its name: so its order lock is held until that stands in the
-//! stream, and nothing is told of it afterwards.
+//! it: else its number could mean another file by then, and who has just come by its name would
+//! meet an error in place of the file. A regular file that is open is kept by the secondary too.
+//! Anything else the secondary forgets with its name: so its order lock is held until that stands
+//! in the stream, and nothing is told of it afterwards.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
