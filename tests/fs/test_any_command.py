@@ -133,7 +133,14 @@ class Commander:
             return
         epoch = self.pair.next_epoch()
         self.primary.command("become_secondary", BOUND_S, epoch=epoch)
-        self.second.command("become_primary", BOUND_S, epoch=epoch, alone=False)
+        try:
+            self.second.command("become_primary", BOUND_S, epoch=epoch, alone=False)
+        except Refused:  # it has fallen behind since: who served goes on
+            epoch = self.pair.next_epoch()
+            self.primary.command("become_primary", BOUND_S, epoch=epoch, alone=True)
+            self.ask(self.second, "become_secondary", epoch=epoch)
+            self.done.append("not swapped")
+            return
         self.done.append("swapped")
         self.primary, self.second = self.second, self.primary
 

@@ -13,6 +13,8 @@ use crate::tree::Inode;
 pub struct OpenFile {
     pub inode: Arc<Inode>,
     pub fd: OwnedFd,
+    /// Of `Engine::incarnation`, as it was opened.
+    pub incarnation: u64,
 }
 
 /// A directory being read: the kernel asks for it in pieces, at places it was told before.
@@ -37,10 +39,10 @@ impl OpenFiles {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub fn open(&self, inode: Arc<Inode>, fd: OwnedFd) -> u64 {
+    pub fn open(&self, inode: Arc<Inode>, fd: OwnedFd, incarnation: u64) -> u64 {
         inode.opens.fetch_add(1, Ordering::AcqRel);
         let number = self.fresh();
-        self.files.write().insert(number, Arc::new(OpenFile { inode, fd }));
+        self.files.write().insert(number, Arc::new(OpenFile { inode, fd, incarnation }));
         number
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
 
 use kernel_fuse::{Caller, FileSystem, Listing, Operation as Asked, Reply, Time};
 use mirror_core::units::ROOT_INODE;
@@ -140,7 +141,8 @@ impl Mounted {
         }
         let opened = self.tree.inode(number).and_then(|inode| {
             let fd = self.engine.open_contents(&self.tree, &inode, flags)?;
-            Ok(self.engine.files.open(inode, fd))
+            let incarnation = self.engine.incarnation.load(Ordering::Relaxed);
+            Ok(self.engine.files.open(inode, fd, incarnation))
         });
         match opened {
             Ok(file) => reply.opened(file, self.cache_mode()),

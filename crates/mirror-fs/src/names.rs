@@ -172,7 +172,7 @@ impl Engine {
         };
         let (inode, _) = tree.find(&*tree.inode(parent)?, name)?;
         let fd = self.open_contents(tree, &inode, flags)?;
-        let file = self.files.open(inode, fd);
+        let file = self.files.open(inode, fd, self.incarnation.load(Ordering::Relaxed));
         Ok((Done::Created { stat, generation, file }, wait))
     }
 

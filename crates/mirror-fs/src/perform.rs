@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use mirror_core::message::{AttributeChange, FileKind, Operation};
@@ -16,6 +17,7 @@ use crate::answer::{errno_of, Answer, Done, Join, Reply};
 use crate::below::{apply_attributes, apply_xattr, drop_suid, truncate, write_fully};
 use crate::calls;
 use crate::change::{Change, Durable};
+use crate::config::SyncPolicy;
 use crate::engine::Engine;
 use crate::files::OpenFile;
 use crate::mode::Mode;
@@ -196,7 +198,7 @@ impl Engine {
     fn open_noted(
         &self, tree: &Tree, number: u64, write: &Write<'_>,
     ) -> io::Result<(Arc<Inode>, Arc<OpenFile>)> {
-        let (inode, file) = self.open_inode(tree, number, write.file)?;
+        let (inode, file) = self.open_inode(number, write.file)?;
         self.note_bytes(tree, &inode, write.offset, write.data.len() as u64)?;
         Ok((inode, file))
     }
@@ -267,7 +269,10 @@ impl Engine {
             let before = calls::fstat(path.as_fd())?.st_size as u64;
             self.note_from(tree, &inode, size.min(before))?;
             let mtime = match file.and_then(|file| self.files.file(file).ok()) {
-                Some(file) => truncate(file.fd.as_fd(), size, kill_suid)?,
+                Some(file) => {
+                    self.of_this_incarnation(&file)?;
+                    truncate(file.fd.as_fd(), size, kill_suid)?
+                }
                 None => {
                     let fd = tree.open_file(&inode, libc::O_WRONLY)?;
                     truncate(fd.as_fd(), size, kill_suid)?
@@ -331,7 +336,7 @@ impl Engine {
         (how, offset, length): (u32, u64, u64),
     ) -> io::Result<Done> {
         const MOVES_DATA: u32 = 0x08 | 0x20; // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE
-        let (inode, file) = self.open_inode(tree, number, file)?;
+        let (inode, file) = self.open_inode(number, file)?;
         let (mut mark, known) = self.ordered(mode, tree, &inode);
         let _touch = self.resumption.touch(Doubt::File(inode.id));
         match how & MOVES_DATA {
@@ -350,13 +355,22 @@ impl Engine {
         Ok(Done::Nothing)
     }
 
-    fn open_inode(
-        &self, tree: &Tree, number: u64, file: u64,
-    ) -> io::Result<(Arc<Inode>, Arc<OpenFile>)> {
+    fn open_inode(&self, number: u64, file: u64) -> io::Result<(Arc<Inode>, Arc<OpenFile>)> {
         let file = self.files.file(file)?;
         debug_assert_eq!(file.inode.number(), number);
-        let _ = tree;
+        self.of_this_incarnation(&file)?;
         Ok((file.inode.clone(), file))
+    }
+
+    /// Under the `fsync` policy a file that was opened before a change of role is another one to
+    /// the kernel than that of the same name now, with a size and contents of its own: it must not
+    /// change what lies below both.
+    fn of_this_incarnation(&self, file: &OpenFile) -> io::Result<()> {
+        let now = self.incarnation.load(Ordering::Relaxed);
+        match self.config.sync == SyncPolicy::Fsync && file.incarnation != now {
+            true => Err(io::Error::from_raw_os_error(libc::ESTALE)),
+            false => Ok(()),
+        }
     }
 }
 

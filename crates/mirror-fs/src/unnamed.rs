@@ -62,7 +62,7 @@ impl Engine {
         let stat = calls::fstat(&fd)?;
         let inode = tree.count_lookup(tree.enter(fd.as_fd(), &stat)?);
         let generation = inode.handle.generation();
-        let file = self.files.open(inode, fd);
+        let file = self.files.open(inode, fd, self.incarnation.load(Ordering::Relaxed));
         Ok((Done::Created { stat, generation, file }, Wait::Nothing))
     }
 
