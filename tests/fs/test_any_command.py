@@ -132,7 +132,10 @@ class Commander:
         if not self.primary.status()["peer_up_to_date"]:
             return
         epoch = self.pair.next_epoch()
-        self.primary.command("become_secondary", BOUND_S, epoch=epoch)
+        try:
+            self.primary.command("become_secondary", BOUND_S, epoch=epoch)
+        except Refused:  # the second was lost before it had everything: still primary
+            return
         try:
             self.second.command("become_primary", BOUND_S, epoch=epoch, alone=False)
         except Refused:  # it has fallen behind since: who served goes on
@@ -184,6 +187,21 @@ class Commander:
         with suppress(AssertionError):
             self.pair.in_sync(self.primary, 2)
 
+    def come_to_rest(self) -> None:
+        """In step again. On a busy machine they may lose each other by themselves; then somebody
+        has to say how to go on.
+        """
+        self.ask(self.primary, "set_resync_limit", bytes_per_s=None)
+        until_s = time.monotonic() + 60
+        while time.monotonic() < until_s:
+            with suppress(AssertionError):
+                self.pair.in_sync(self.primary, 3)
+                return
+            told = self.primary.status()
+            if told["frozen"] and told["link"] == "down":
+                self.goes_on_alone()
+        self.pair.in_sync(self.primary, 1)
+
     def one(self) -> None:
         common: list[Callable[[], None]] = [self.hold, self.swap, self.swap, self.verify, self.wait]
         rare = [self.the_second_dies, self.goes_on_alone, self.everything_is_compared]
@@ -200,14 +218,13 @@ def play(pair: Pair, seed: int, commands: int) -> None:
     try:
         for _ in range(commands):
             commander.one()
-        commander.ask(commander.primary, "set_resync_limit", bytes_per_s=None)
-        commander.pair.in_sync(commander.primary, 60)
+        commander.come_to_rest()
     except BaseException:
         print("\n".join(commander.done[-20:]))
         raise
     finally:
         bystanders.end()
-    pair.in_sync(commander.primary, 60)
+    commander.come_to_rest()
     same(pair)
     names = names_below(pair.a.raw) | names_below(pair.b.raw)
     for engine in (pair.a, pair.b):
