@@ -56,8 +56,8 @@ pub struct Inode {
     /// None of its names is replicated (`excluded`).
     pub local: AtomicBool,
     pub places: Mutex<Vec<Place>>,
-    /// It has lost its last name but the kernel still uses it (a device that is open, a directory
-    /// somebody stands in): this holds it until the kernel has done with it.
+    /// It has lost its last name but the kernel still uses it, or is about to: this holds it, and
+    /// so its number, until the kernel has done with it.
     pub held: Mutex<Option<OwnedFd>>,
     /// It was written to, and the secondary has not been told its modification time (`times`).
     pub time_untold: AtomicBool,
