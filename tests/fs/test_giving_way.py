@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from tests.fs.compared import same
 from tests.fs.engines import Pair
+from tests.fs.test_border_random import exchange
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -96,13 +96,6 @@ def leave_by(tree: Path, change: str) -> None:
         (tree / "old").rename(tree / "other")
     else:
         exchange(tree / "old", tree / "other")
-
-
-def exchange(one: Path, another: Path) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.renameat2(-100, bytes(one), -100, bytes(another), 2)  # AT_FDCWD, RENAME_EXCHANGE
-    if result != 0:
-        raise OSError(ctypes.get_errno(), "renameat2")
 
 
 def other_files_by_these_names(tree: Path, how: str) -> dict[str, str]:

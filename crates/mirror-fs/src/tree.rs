@@ -89,7 +89,8 @@ pub struct Tree {
     device: u64,
     pub(crate) table: Mutex<Table>,
     pub(crate) forgotten: Mutex<Forgotten>,
-    /// Names that the kernel holds for as good as before, and that are not (`kernel_caches`).
+    /// Names that the kernel holds for as good as before, and that are not (`kernel_caches`). Two
+    /// at most of each change that was under way as this node gave way, and of each that failed.
     pub(crate) mistaken: Mutex<Vec<Place>>,
 }
 
